@@ -1,0 +1,1 @@
+kimberlite_module(rms_norm SOURCE rms_norm.comp)
