@@ -12,20 +12,20 @@ enum class WideLoad : uint8_t {
 };
 
 struct Caps {
-  uint32_t subgroup_size = 32;         // the size every pipeline runs with, full subgroups
-  uint32_t max_workgroup_size = 256;   // invocations
+  uint32_t subgroup_size = 32;        // the size every pipeline runs with, full subgroups
+  uint32_t max_workgroup_size = 256;  // invocations
   uint32_t max_shared_bytes = 32768;
-  uint32_t max_grid_x = 65535;         // workgroups; y and z are at least 65535 everywhere
+  uint32_t max_grid_x = 65535;  // workgroups; y and z are at least 65535 everywhere
   WideLoad wide_load = WideLoad::storage;
   uint64_t max_storage_range_bytes = 128ull << 20;  // one descriptor of a storage buffer
   uint64_t max_texel_elements = 65536;              // one texel buffer view, in 16-byte units
   uint64_t max_arena_bytes = 966367641;             // one allocation: 0.9 GiB
-  uint32_t storage_alignment = 256;    // bytes; every sub-allocation starts at a multiple
-  bool is_cpu = false;                 // a software driver: no shared memory, no barriers in kernels
-  bool unified_memory = false;         // device-local memory is host-visible as well
+  uint32_t storage_alignment = 256;  // bytes; every sub-allocation starts at a multiple
+  bool is_cpu = false;               // a software driver: no shared memory, no barriers in kernels
+  bool unified_memory = false;       // device-local memory is host-visible as well
   bool has_float16 = false;
-  bool has_int8_dot = false;           // accelerated packed 4x8 bit signed dot product
-  uint32_t n_compute_units = 1;        // how many workgroups of 256 keep the device busy (estimate)
+  bool has_int8_dot = false;     // accelerated packed 4x8 bit signed dot product
+  uint32_t n_compute_units = 1;  // how many workgroups of 256 keep the device busy (estimate)
 
   /// The most bytes that one wide read-only binding may span.
   [[nodiscard]] uint64_t max_wide_bytes() const {

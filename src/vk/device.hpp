@@ -46,7 +46,8 @@ class Instance {
 /// Thread rule: submit, wait and lose may be called from one thread at a time.
 class Device {
  public:
-  /// `plan` comes from plan_device() on the snapshot with this index. Errors: device, out_of_memory.
+  /// `plan` comes from plan_device() on the snapshot with this index. Errors: device,
+  /// out_of_memory.
   static Result<std::unique_ptr<Device>> make(Instance& instance, size_t index,
                                               const DevicePlan& plan);
   ~Device();
@@ -73,9 +74,9 @@ class Device {
 
   /// Counters since creation, for the promises of the token loop.
   struct Counters {
-    uint64_t submits = 0;      // vkQueueSubmit calls
-    uint64_t records = 0;      // command buffers recorded
-    uint64_t allocations = 0;  // vkAllocateMemory calls
+    uint64_t submits = 0;               // vkQueueSubmit calls
+    uint64_t records = 0;               // command buffers recorded
+    uint64_t allocations = 0;           // vkAllocateMemory calls
     uint64_t allocated_bytes = 0;       // device memory held now
     uint64_t peak_allocated_bytes = 0;  // the most ever held
   };

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -14,16 +15,8 @@
 
 namespace kimberlite::vk {
 
-/// Where a buffer's memory lives.
-enum class MemoryKind : uint8_t {
-  device,    // device-local; mapped as well where memory is unified
-  upload,    // host-visible, host-coherent: the host writes, the device reads
-  readback,  // host-visible, host-coherent, cached where possible: the device writes, the host reads
-  host_weights,  // host-visible memory that kernels read over the bus: what does not fit the GPU
-};
-
-/// One VkBuffer with one allocation of at most Caps::max_arena_bytes. Usage: storage, uniform texel,
-/// indirect and transfer both ways.
+/// One VkBuffer with one allocation of at most Caps::max_arena_bytes. Usage: storage, uniform
+/// texel, indirect and transfer both ways.
 class Buffer {
  public:
   /// Errors: out_of_memory (naming `name`, the bytes asked for and the heap), device.

@@ -27,9 +27,9 @@ enum class BindingKind : uint8_t {
 /// What makes a pipeline; the key of the cache. Specialisation constant i has constant_id i; the
 /// workgroup width is a specialisation constant like any other.
 struct PipelineSpec {
-  std::string name;                     // for messages and object names, not part of the identity
-  std::span<const uint32_t> words;      // SPIR-V; must outlive the cache (embedded modules do)
-  std::vector<BindingKind> bindings;    // binding i of set 0
+  std::string name;                   // for messages and object names, not part of the identity
+  std::span<const uint32_t> words;    // SPIR-V; must outlive the cache (embedded modules do)
+  std::vector<BindingKind> bindings;  // binding i of set 0
   uint32_t push_bytes = 0;
   std::vector<uint32_t> constants;
 
@@ -58,7 +58,8 @@ class PipelineCache {
   Status prepare(const std::vector<PipelineSpec>& specs,
                  const std::function<void(size_t, size_t)>& progress = {});
 
-  /// Writes the driver's blob. Failing to write is not an error worth stopping for: returned, not fatal.
+  /// Writes the driver's blob. Failing to write is not an error worth stopping for: returned, not
+  /// fatal.
   Status save();
 
   [[nodiscard]] size_t n_pipelines() const;
