@@ -1,0 +1,11 @@
+// Columns: what one pass over the model computes, in device memory, so that a recorded executable
+// serves every token. A column is (token, position, sequence).
+#include "common/types.h"
+KL_STRUCTS_BEGIN
+struct Column {
+  u32 token;     // id in the vocabulary
+  u32 position;  // absolute, from 0
+  u32 sequence;  // which conversation's KV cache and state
+  u32 active;    // 0: padding; computes something finite, writes nothing that lasts
+};
+KL_STRUCTS_END

@@ -1,0 +1,65 @@
+// Graph: dispatches in order, with declared access. Knows no kernel by name.
+#pragma once
+
+#include <array>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "graph/kernel_desc.hpp"
+#include "graph/tensor.hpp"
+
+namespace kimberlite::graph {
+
+/// One dispatch. Built by a kernel's add_<kernel>(), which has checked the shapes.
+struct Node {
+  const KernelDesc* kernel = nullptr;
+  const Variant* variant = nullptr;
+  std::string label;               // for profiles and messages: "blk.3.attn_q"
+  std::vector<Tensor> tensors;     // one for each binding of the kernel
+  std::vector<uint32_t> constants; // specialisation constants, id = index
+  std::vector<std::byte> push;     // KernelDesc::push_bytes
+  std::array<uint32_t, 3> grid{1, 1, 1};
+  uint64_t bytes_touched = 0;      // read and written once, for bandwidth figures
+
+  template <typename Push>
+  void set_push(const Push& values) {
+    push.resize(sizeof(Push));
+    std::memcpy(push.data(), &values, sizeof(Push));
+  }
+};
+
+/// A temporary of the graph; alive from its first to its last use.
+struct Transient {
+  std::string name;
+  uint64_t n_bytes = 0;
+};
+
+class Graph {
+ public:
+  /// `policy` may be nullptr. Both must outlive the graph.
+  explicit Graph(const vk::Caps& caps, const VariantPolicy* policy = nullptr)
+      : caps_(&caps), policy_(policy) {}
+
+  [[nodiscard]] const vk::Caps& caps() const { return *caps_; }
+  [[nodiscard]] const Variant& pick(const KernelDesc& kernel) const {
+    return pick_variant(kernel, *caps_, policy_);
+  }
+
+  /// A new temporary tensor. Its contents before the first write are undefined.
+  Tensor transient(std::string name, DType dtype, Shape shape);
+
+  /// Appends a dispatch. Aborts where the node does not fit its kernel's description.
+  void add(Node node);
+
+  [[nodiscard]] const std::vector<Node>& nodes() const { return nodes_; }
+  [[nodiscard]] const std::vector<Transient>& transients() const { return transients_; }
+
+ private:
+  const vk::Caps* caps_;           // Borrowed from Device.
+  const VariantPolicy* policy_;    // Borrowed from the engine.
+  std::vector<Node> nodes_;
+  std::vector<Transient> transients_;
+};
+
+}  // namespace kimberlite::graph

@@ -1,0 +1,54 @@
+// KernelDesc: what the graph must know of a kernel, as constant data.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "vk/caps.hpp"
+
+namespace kimberlite::graph {
+
+enum class Access : uint8_t { read, write, read_write };
+
+struct BindingDesc {
+  std::string_view name;  // as in the shader
+  Access access = Access::read;
+  bool wide = false;  // big read-only data: a uniform texel buffer where Caps::wide_load says so
+};
+
+/// One build of a kernel. A kernel with a wide binding has two modules for each variant: `module`
+/// and `module` + "_texel".
+struct Variant {
+  std::string_view name;    // unique within the kernel
+  std::string_view module;  // in shaders/manifest.cmake
+  bool (*fits)(const vk::Caps&) = nullptr;  // nullptr: needs nothing
+};
+
+struct KernelDesc {
+  std::string_view name;
+  std::span<const BindingDesc> bindings;
+  uint32_t push_bytes = 0;
+  std::span<const Variant> variants;  // best first; the last one needs nothing
+
+  [[nodiscard]] bool has_wide_binding() const {
+    for (const BindingDesc& binding : bindings) {
+      if (binding.wide) return true;
+    }
+    return false;
+  }
+};
+
+/// Variants that failed their self-test, or that a test switches off, as "kernel:variant".
+class VariantPolicy {
+ public:
+  virtual ~VariantPolicy() = default;
+  [[nodiscard]] virtual bool allows(std::string_view kernel, std::string_view variant) const = 0;
+};
+
+/// The first variant that fits the device and that the policy (nullptr: everything) allows. The
+/// last one is returned when none does.
+[[nodiscard]] const Variant& pick_variant(const KernelDesc& kernel, const vk::Caps& caps,
+                                          const VariantPolicy* policy = nullptr);
+
+}  // namespace kimberlite::graph
