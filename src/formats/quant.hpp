@@ -1,0 +1,29 @@
+// Rows of ggml blocks to and from float, on the CPU, one plain loop per format. These are the
+// references that the kernels are tested against and what `convert` writes with; they are written
+// to be read, not to be fast.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "formats/ggml_type.hpp"
+
+namespace kimberlite::formats {
+
+/// Whether this build knows the block layout of `type`.
+bool can_dequantize(GgmlType type);
+/// Whether `quantize_row` writes `type`: f32, f16, bf16, q8_0, q4_0.
+bool can_quantize(GgmlType type);
+
+/// `n` elements from `src` (exactly row_bytes(type, n) bytes, any alignment) to dst[0, n). Float32
+/// arithmetic in the order of the format's definition. Aborts where can_dequantize is false or n
+/// is not a whole number of blocks. Thread-safe.
+void dequantize_row(GgmlType type, const std::byte* src, float* dst, uint64_t n);
+
+/// The reverse, with ggml's rounding bit for bit: the code is taken with the scale before that is
+/// rounded to f16. Non-finite inputs give finite codes and an undefined value; check before.
+/// Aborts where can_quantize is false or n is not a whole number of blocks. Thread-safe.
+void quantize_row(GgmlType type, const float* src, std::byte* dst, uint64_t n);
+
+}  // namespace kimberlite::formats
