@@ -1,10 +1,9 @@
+// Push constants of rms_norm.comp.
 #include "common/types.h"
 KL_STRUCTS_BEGIN
 struct RmsNormPush {
-  u32 n;              // width of a row
-  u32 x_stride;       // elements from one row to the next
-  u32 y_stride;
+  u32 width4;  // width of a row in vec4
   f32 eps;
 };
-CHECK_PUSH(RmsNormPush, 16)
+CHECK_PUSH(RmsNormPush, 8)
 KL_STRUCTS_END

@@ -15,12 +15,12 @@ namespace kimberlite::graph {
 struct Node {
   const KernelDesc* kernel = nullptr;
   const Variant* variant = nullptr;
-  std::string label;               // for profiles and messages: "blk.3.attn_q"
-  std::vector<Tensor> tensors;     // one for each binding of the kernel
-  std::vector<uint32_t> constants; // specialisation constants, id = index
-  std::vector<std::byte> push;     // KernelDesc::push_bytes
+  std::string label;                // for profiles and messages: "blk.3.attn_q"
+  std::vector<Tensor> tensors;      // one for each binding of the kernel
+  std::vector<uint32_t> constants;  // specialisation constants, id = index
+  std::vector<std::byte> push;      // KernelDesc::push_bytes
   std::array<uint32_t, 3> grid{1, 1, 1};
-  uint64_t bytes_touched = 0;      // read and written once, for bandwidth figures
+  uint64_t bytes_touched = 0;  // read and written once, for bandwidth figures
 
   template <typename Push>
   void set_push(const Push& values) {
@@ -56,8 +56,8 @@ class Graph {
   [[nodiscard]] const std::vector<Transient>& transients() const { return transients_; }
 
  private:
-  const vk::Caps* caps_;           // Borrowed from Device.
-  const VariantPolicy* policy_;    // Borrowed from the engine.
+  const vk::Caps* caps_;         // Borrowed from Device.
+  const VariantPolicy* policy_;  // Borrowed from the engine.
   std::vector<Node> nodes_;
   std::vector<Transient> transients_;
 };

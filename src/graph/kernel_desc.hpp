@@ -20,8 +20,8 @@ struct BindingDesc {
 /// One build of a kernel. A kernel with a wide binding has two modules for each variant: `module`
 /// and `module` + "_texel".
 struct Variant {
-  std::string_view name;    // unique within the kernel
-  std::string_view module;  // in shaders/manifest.cmake
+  std::string_view name;                    // unique within the kernel
+  std::string_view module;                  // in shaders/manifest.cmake
   bool (*fits)(const vk::Caps&) = nullptr;  // nullptr: needs nothing
 };
 

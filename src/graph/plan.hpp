@@ -11,7 +11,7 @@ namespace kimberlite::graph {
 struct Plan {
   std::vector<uint64_t> transient_offsets;  // in the scratch buffer, one for each transient
   uint64_t scratch_bytes = 0;
-  std::vector<bool> barrier_before;         // one for each node
+  std::vector<bool> barrier_before;  // one for each node
 };
 
 /// Places transients whose lifetimes do not meet on the same bytes (greedy by size), then walks the

@@ -1,0 +1,10 @@
+// Push constants of residual_norm.comp.
+#include "common/types.h"
+KL_STRUCTS_BEGIN
+struct ResidualNormPush {
+  u32 width4;  // width of a row in vec4
+  f32 eps;
+  f32 scale;   // layer scalar: multiplies the whole residual stream after the addition
+};
+CHECK_PUSH(ResidualNormPush, 12)
+KL_STRUCTS_END

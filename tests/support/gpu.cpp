@@ -1,0 +1,156 @@
+#include "support/gpu.hpp"
+
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+
+namespace kimberlite::testing {
+namespace {
+
+template <typename T>
+T require(Result<T> result) {
+  if (!result.ok()) {
+    std::fprintf(stderr, "gpu tests need a device: %s\n", result.error().message.c_str());
+    std::abort();
+  }
+  return std::move(result).value();
+}
+
+void require(const Status& status) {
+  if (!status.ok()) {
+    std::fprintf(stderr, "%s\n", status.error().message.c_str());
+    std::abort();
+  }
+}
+
+/// Allows one variant of one kernel, and everything of the others.
+class OnlyVariant : public graph::VariantPolicy {
+ public:
+  OnlyVariant(std::string_view kernel, std::string_view variant)
+      : kernel_(kernel), variant_(variant) {}
+  bool allows(std::string_view kernel, std::string_view variant) const override {
+    return kernel != kernel_ || variant == variant_;
+  }
+
+ private:
+  std::string_view kernel_;
+  std::string_view variant_;
+};
+
+}  // namespace
+
+Gpu& Gpu::get() {
+  static Gpu* gpu = [] {
+    auto* made = new Gpu;  // Lives until the process ends: some drivers dislike late destruction.
+    auto validated = vk::Instance::make({.validation = true});
+    made->validated = validated.ok();
+    made->instance =
+        validated.ok() ? std::move(validated).value() : require(vk::Instance::make({}));
+    const auto snapshots = made->instance->snapshots();
+    if (snapshots.empty()) {
+      std::fprintf(stderr, "gpu tests need a device: the driver lists none\n");
+      std::abort();
+    }
+    const vk::DevicePlan plan = require(vk::plan_device(snapshots[0]));
+    made->device = require(vk::Device::make(*made->instance, 0, plan));
+    made->pipelines = require(vk::PipelineCache::make(*made->device, ""));
+    return made;
+  }();
+  return *gpu;
+}
+
+graph::Tensor GpuTest::upload_bytes(const void* data, uint64_t n_bytes, graph::DType dtype,
+                                    graph::Shape shape) {
+  const uint64_t padded = shape.n_elements() * graph::dtype_bytes(dtype);
+  KL_CHECK(padded >= n_bytes, "more bytes than the shape holds");
+  std::vector<std::byte> bytes(padded);
+  if (n_bytes != 0) std::memcpy(bytes.data(), data, n_bytes);
+  buffers_.push_back(std::make_unique<vk::Buffer>(
+      require(vk::Buffer::make(*gpu_.device, padded, vk::MemoryKind::device, "test"))));
+  const vk::BufferRange range{buffers_.back().get(), 0, padded};
+  require(vk::write_range(*gpu_.device, range, bytes.data(), padded));
+  return graph::Tensor::of(range, dtype, shape);
+}
+
+graph::Tensor GpuTest::upload(const std::vector<float>& values, graph::Shape shape) {
+  return upload_bytes(values.data(), values.size() * 4, graph::DType::f32, shape);
+}
+
+graph::Tensor GpuTest::upload(const std::vector<uint32_t>& values, graph::Shape shape) {
+  return upload_bytes(values.data(), values.size() * 4, graph::DType::u32, shape);
+}
+
+graph::Tensor GpuTest::upload(const std::vector<int32_t>& values, graph::Shape shape) {
+  return upload_bytes(values.data(), values.size() * 4, graph::DType::i32, shape);
+}
+
+graph::Tensor GpuTest::upload_wide(const void* data, uint64_t n_bytes) {
+  return upload_bytes(data, n_bytes, graph::DType::wide, graph::Shape{(n_bytes + 15) / 16});
+}
+
+graph::Tensor GpuTest::poisoned(graph::DType dtype, graph::Shape shape) {
+  const std::vector<uint32_t> words(shape.n_elements() * graph::dtype_bytes(dtype) / 4, UINT32_MAX);
+  return upload_bytes(words.data(), words.size() * 4, dtype, shape);
+}
+
+std::vector<std::byte> GpuTest::download_bytes(const graph::Tensor& tensor) {
+  std::vector<std::byte> bytes(tensor.n_bytes);
+  require(vk::read_range(*gpu_.device, {tensor.buffer, tensor.offset_bytes, tensor.n_bytes},
+                         bytes.data(), bytes.size()));
+  return bytes;
+}
+
+std::vector<float> GpuTest::download(const graph::Tensor& tensor) {
+  const std::vector<std::byte> bytes = download_bytes(tensor);
+  std::vector<float> values(bytes.size() / 4);
+  std::memcpy(values.data(), bytes.data(), bytes.size());
+  return values;
+}
+
+std::vector<uint32_t> GpuTest::download_u32(const graph::Tensor& tensor) {
+  const std::vector<std::byte> bytes = download_bytes(tensor);
+  std::vector<uint32_t> values(bytes.size() / 4);
+  std::memcpy(values.data(), bytes.data(), bytes.size());
+  return values;
+}
+
+void GpuTest::run(const graph::Graph& graph, const graph::ExecutableOptions& options) {
+  const graph::Plan plan = graph::make_plan(graph);
+  const vk::Buffer scratch = require(vk::Buffer::make(
+      *gpu_.device, std::max<uint64_t>(plan.scratch_bytes, 16), vk::MemoryKind::device, "scratch"));
+  const graph::Executable executable = require(graph::Executable::make(
+      *gpu_.device, *gpu_.pipelines, graph, plan, {&scratch, 0, scratch.n_bytes()}, options));
+  const VkCommandBuffer commands = executable.commands();
+  const uint64_t value = require(gpu_.device->submit({&commands, 1}));
+  require(gpu_.device->wait(value));
+}
+
+void GpuTest::for_each_variant(const graph::KernelDesc& kernel,
+                               const std::function<void(const graph::VariantPolicy&)>& body) {
+  const bool is_cpu = caps_.is_cpu;
+  caps_.is_cpu = false;
+  for (const graph::Variant& variant : kernel.variants) {
+    if (variant.fits != nullptr && !variant.fits(caps_)) continue;
+    SCOPED_TRACE(std::string(kernel.name) + ":" + std::string(variant.name));
+    body(OnlyVariant(kernel.name, variant.name));
+  }
+  caps_.is_cpu = is_cpu;
+}
+
+std::vector<float> GpuTest::random_values(uint64_t n, uint32_t seed, float scale) {
+  std::mt19937 engine(seed);
+  std::vector<float> values(n);
+  for (float& value : values) {  // sum of four uniforms: close to normal, identical everywhere
+    float sum = 0;
+    for (int i = 0; i < 4; ++i) sum += static_cast<float>(engine() >> 8) * 0x1p-24f - 0.5f;
+    value = sum * 1.7320508f * scale;
+  }
+  return values;
+}
+
+void GpuTest::TearDown() {
+  const std::vector<std::string> messages = gpu_.instance->validation_messages();
+  for (size_t i = n_messages_; i < messages.size(); ++i) ADD_FAILURE() << messages[i];
+}
+
+}  // namespace kimberlite::testing
