@@ -1,0 +1,160 @@
+// Kimberlite: Gemma 4 on any GPU through Vulkan. The whole public interface.
+//
+// Open a model, make a session, stream tokens:
+//
+//   auto model = kimberlite::Model::open("gemma-4-12b-it-q4_0.gguf", {});
+//   auto session = model->new_session({});
+//   auto prompt = model->encode_chat({{kimberlite::Role::user, "Hello"}});
+//   session->sync(*prompt);
+//   session->generate({}, [](const kimberlite::TokenEvent& event) {
+//     std::cout << event.text << std::flush;
+//     return true;  // false stops
+//   });
+//
+// Threads: a Model may be used from several threads at once for encoding and decoding; the sessions
+// of one model share its device and must be driven from one thread at a time. Only
+// Session::cancel() may be called from any thread at any time.
+//
+// Token ids are those of the model's vocabulary. Positions count tokens from 0. All text is UTF-8.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kimberlite/result.hpp"
+
+namespace kimberlite {
+
+/// Called during long work with what is being done and how far it is, 0 to 1.
+using Progress = std::function<void(std::string_view what, double fraction)>;
+
+/// Element type of the KV cache.
+enum class KvCacheType : uint8_t { f32, f16, q8_0 };
+
+struct ModelOptions {
+  std::string device;           // "" = best; an index, a part of the name, a vendor or a UUID
+  bool validation = false;      // Vulkan validation layer, with synchronisation validation
+  bool precise = false;         // float32 activations everywhere, and KvCacheType::f32 by default
+  std::optional<uint32_t> gpu_layers;  // layers in GPU memory; default: as many as fit
+  std::string cache_dir;        // pipelines and probe results; "" = the user's cache folder
+  Progress progress;
+};
+
+struct SessionOptions {
+  uint32_t context = 0;                // positions; 0 = the largest that fits, at most the model's
+  std::optional<KvCacheType> kv_type;  // default f16, or f32 where the model is precise
+};
+
+struct SamplingOptions {
+  float temperature = 1.0f;  // 0 = the most likely token
+  uint32_t top_k = 64;       // 0 = off
+  float top_p = 0.95f;       // 1 = off
+  float min_p = 0.0f;        // 0 = off
+  float repeat_penalty = 1.0f;
+  float presence_penalty = 0.0f;
+  float frequency_penalty = 0.0f;
+  uint64_t seed = 0;  // the same seed, prompt and settings give the same tokens
+};
+
+struct GenerateOptions {
+  SamplingOptions sampling;
+  uint32_t max_tokens = 0;         // 0 = until the context is full
+  std::vector<int32_t> stop_ids;   // beside the model's own end-of-generation tokens
+  bool ignore_end = false;         // do not stop at the model's own end tokens
+};
+
+struct TokenEvent {
+  int32_t token = 0;
+  std::string_view text;  // whole UTF-8 characters; may be empty while one is incomplete
+};
+
+enum class StopReason : uint8_t { end_token, stop_id, max_tokens, context_full, callback, cancelled };
+
+struct GenerateResult {
+  StopReason reason = StopReason::end_token;
+  std::vector<int32_t> tokens;  // everything emitted, the end token included
+  double seconds = 0;
+  double first_token_seconds = 0;  // from the call to the first token
+};
+
+struct SyncResult {
+  uint32_t reused = 0;      // positions whose cache entries were kept
+  uint32_t recomputed = 0;  // positions that were computed
+  double seconds = 0;
+};
+
+enum class Role : uint8_t { system, user, model };
+
+struct ChatMessage {
+  Role role = Role::user;
+  std::string text;
+};
+
+/// One conversation: a KV cache and the tokens that it stands for.
+class Session {
+ public:
+  ~Session();
+
+  /// Makes the session stand for exactly `tokens` (at least one): keeps the longest common prefix,
+  /// computes the rest. The last token is pending: it is computed by the next generate().
+  /// Errors: context_full (with both numbers), cancelled (what was computed so far is kept),
+  /// invalid_argument (a token id outside the vocabulary), device, device_lost.
+  Result<SyncResult> sync(std::span<const int32_t> tokens, const Progress& progress = {});
+
+  /// Continues after the synced tokens. `on_token` returns false to stop. Afterwards the session
+  /// stands for the synced and all emitted tokens, the last one pending.
+  /// Errors: as sync; context_full where not even one token fits.
+  Result<GenerateResult> generate(const GenerateOptions& options,
+                                  const std::function<bool(const TokenEvent&)>& on_token = {});
+
+  /// Stops a running sync() or generate() soon. Thread-safe.
+  void cancel();
+
+  [[nodiscard]] const std::vector<int32_t>& tokens() const;
+  [[nodiscard]] uint32_t context() const;
+
+ private:
+  friend class Model;
+  struct State;
+  explicit Session(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+/// A model on a device.
+class Model {
+ public:
+  /// Reads a GGUF file (the first one of a split model) and puts its weights on the device.
+  /// Errors: io, bad_file, unsupported (naming what), no_device, out_of_memory (with the plan).
+  static Result<std::unique_ptr<Model>> open(const std::string& path, const ModelOptions& options);
+  ~Model();
+
+  Result<std::unique_ptr<Session>> new_session(const SessionOptions& options);
+
+  /// Tokens of plain text; begins with the <bos> token where `add_bos`. Text is never parsed for
+  /// control tokens unless `parse_special`. Errors: unsupported (a model without a vocabulary).
+  [[nodiscard]] Result<std::vector<int32_t>> encode(std::string_view text, bool add_bos = true,
+                                                    bool parse_special = false) const;
+  /// The prompt of a conversation, ready for the model's turn. Errors: unsupported where the
+  /// vocabulary has no turn tokens.
+  [[nodiscard]] Result<std::vector<int32_t>> encode_chat(
+      const std::vector<ChatMessage>& messages) const;
+  /// The bytes that a token stands for; not necessarily whole characters.
+  [[nodiscard]] std::string decode(std::span<const int32_t> tokens) const;
+
+  [[nodiscard]] uint32_t n_vocab() const;
+  [[nodiscard]] uint32_t max_context() const;
+  [[nodiscard]] std::string description() const;  // one line: name, size, types, device
+
+ private:
+  struct State;
+  explicit Model(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace kimberlite
