@@ -57,7 +57,7 @@ const GgufValue* GgufFile::find(std::string_view key) const {
 Error GgufFile::key_error(std::string_view key, std::string_view what) const {
   const GgufValue* value = find(key);
   const std::string place = value != nullptr ? fmt::format("byte {}: ", value->offset) : "";
-  return {ErrorCode::bad_file, fmt::format("{}: {}key {}: {}", path_, place, quoted(key), what)};
+  return {ErrorCode::bad_file, fmt::format("{}: {}key {}: {}", path_, place, printable(key), what)};
 }
 
 Result<const GgufValue*> GgufFile::typed(std::string_view key, GgufType type) const {

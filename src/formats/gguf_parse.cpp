@@ -93,7 +93,7 @@ Status Parser::parse_counts() {
   KL_ASSIGN(const auto magic, take(sizeof(kGgufMagic), "the magic"));
   if (std::memcmp(magic.data(), kGgufMagic, sizeof(kGgufMagic)) != 0) {
     return fail(0, fmt::format("not a GGUF file: it begins with \"{}\", expected \"GGUF\"",
-                               quoted({reinterpret_cast<const char*>(magic.data()), 4})));
+                               printable({reinterpret_cast<const char*>(magic.data()), 4})));
   }
   KL_ASSIGN(out_.version, number<uint32_t>("the version"));
   if (out_.version != 0 && (out_.version & 0xffffu) == 0) {
@@ -125,7 +125,7 @@ Status Parser::parse_entry() {
   const size_t index = out_.entries.size();
   KL_ASSIGN(const auto key, text(kMaxKeyBytes, fmt::format("the name of key {}", index)));
   if (key.empty()) return fail(start, fmt::format("key {} has an empty name", index));
-  const std::string what = fmt::format("key {}", quoted(key));
+  const std::string what = fmt::format("key {}", printable(key));
   if (!out_.entry_index.emplace(key, index).second) {
     return fail(start, fmt::format("{} appears twice", what));
   }
@@ -230,7 +230,7 @@ Status Parser::parse_tensor() {
   TensorInfo tensor{};
   KL_ASSIGN(tensor.name, text(kMaxTensorNameBytes, fmt::format("the name of tensor {}", index)));
   if (tensor.name.empty()) return fail(start, fmt::format("tensor {} has an empty name", index));
-  const std::string what = fmt::format("tensor {}", quoted(tensor.name));
+  const std::string what = fmt::format("tensor {}", printable(tensor.name));
   if (!out_.tensor_index.emplace(tensor.name, index).second) {
     return fail(start, fmt::format("{} appears twice", what));
   }
@@ -308,7 +308,7 @@ Status Parser::place_tensors() {
           begin.value_or(UINT64_MAX),
           fmt::format("tensor {}: {} bytes at data offset {}, but the file has {} bytes in "
                       "all; is it truncated?",
-                      quoted(tensor.name), tensor_bytes_[i], tensor_offsets_[i], bytes_.size()));
+                      printable(tensor.name), tensor_bytes_[i], tensor_offsets_[i], bytes_.size()));
     }
     tensor.offset = *begin;
     tensor.data = bytes_.subspan(*begin, tensor_bytes_[i]);
@@ -324,7 +324,7 @@ Status Parser::place_tensors() {
     if (end > by_offset[i]->offset) {
       return fail(by_offset[i]->offset,
                   fmt::format("tensor {} begins inside tensor {}, which ends at byte {}",
-                              quoted(by_offset[i]->name), quoted(before.name), end));
+                              printable(by_offset[i]->name), printable(before.name), end));
     }
   }
   return {};
@@ -336,7 +336,7 @@ Result<ParsedGguf> parse_gguf(std::span<const std::byte> bytes, const std::strin
   return Parser(bytes, origin).parse();
 }
 
-std::string quoted(std::string_view text) {
+std::string printable(std::string_view text) {
   constexpr size_t kMaxShown = 80;
   std::string out;
   for (const char c : text.substr(0, kMaxShown)) {

@@ -61,6 +61,6 @@ Result<ParsedGguf> parse_gguf(std::span<const std::byte> bytes, const std::strin
 
 /// Text from a file for a message: control characters and bytes above 0x7e become \xHH, long text
 /// is cut, so that a hostile name cannot reach the terminal as it is.
-std::string quoted(std::string_view text);
+std::string printable(std::string_view text);
 
 }  // namespace kimberlite::formats

@@ -61,7 +61,7 @@ Status GgufFile::load_sibling(const std::string& path, uint16_t shard, uint16_t 
     }
     if (!header_.tensor_index.emplace(tensor.name, header_.tensors.size()).second) {
       return Error{ErrorCode::bad_file, fmt::format("{}: tensor {} is also in an earlier shard",
-                                                    path, quoted(tensor.name))};
+                                                    path, printable(tensor.name))};
     }
     tensor.shard = shard;
     header_.tensors.push_back(tensor);
