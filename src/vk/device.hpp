@@ -66,6 +66,8 @@ class Device {
   Result<uint64_t> submit(std::span<const VkCommandBuffer> commands);
   /// Waits until the timeline has reached `value`. Errors: device_lost, device.
   Status wait(uint64_t value);
+  /// The value of the newest submission; waiting for it waits for everything. 0 before the first.
+  [[nodiscard]] uint64_t last_submitted() const;
   /// Whether the timeline has reached `value` already.
   [[nodiscard]] bool reached(uint64_t value) const;
 

@@ -1,4 +1,4 @@
-// Handle<T>: move-only owner of one Vulkan object that belongs to a VkDevice.
+// Handle<T>: move-only owner of one Vulkan object that belongs to a VkDevice; vk_info: a structure.
 #pragma once
 
 #include <volk.h>
@@ -6,6 +6,14 @@
 #include <utility>
 
 namespace kimberlite::vk {
+
+/// A zeroed Vulkan structure with its type set.
+template <typename T>
+[[nodiscard]] T vk_info(VkStructureType type) {
+  T info{};
+  info.sType = type;
+  return info;
+}
 
 /// `Destroy` is the address of a volk function pointer such as &vkDestroyBuffer.
 template <typename T, auto* Destroy>

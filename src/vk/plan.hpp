@@ -53,16 +53,18 @@ struct DeviceChoice {
   std::string reason;  // one line for the user
 };
 
-/// Bytes that weights and caches may use on this device: its device-local heaps, all heaps where
-/// memory is unified, `host_bytes` (physical memory, 0 = unknown) on a CPU device, whose heap
-/// report says nothing.
+/// Bytes that weights and caches may use on this device: its largest device-local heap, all heaps
+/// where memory is unified, and on a CPU device, whose heap report says nothing, `host_bytes`
+/// (physical memory; 0 = unknown counts as unlimited).
 uint64_t usable_bytes(const DeviceSnapshot& snapshot, uint64_t host_bytes);
 
 /// Picks a device. `selector`: "" (best one), an index, a UUID or its start (8 digits or more), a
 /// vendor ("amd", "intel", "nvidia", ...) or a part of the name, case-insensitive.
-/// Without a selector: devices that hold `needed_bytes` come first, then discrete > integrated >
-/// virtual > cpu, then the larger memory, then the lower index. A device below the Vulkan floor is
-/// never picked by itself. Errors: no_device, invalid_argument (listing the devices).
+/// Without a selector: GPUs that hold `needed_bytes` come first, then discrete > integrated >
+/// virtual > cpu, then the larger memory, then the lower index. A CPU device never beats a GPU by
+/// fit: a GPU that reads part of the weights over the bus leaves the CPU free. A device below the
+/// Vulkan floor is never picked by itself. Errors: no_device, invalid_argument (listing the
+/// devices).
 Result<DeviceChoice> choose_device(std::span<const DeviceSnapshot> snapshots,
                                    std::string_view selector, uint64_t needed_bytes,
                                    uint64_t host_bytes = 0);

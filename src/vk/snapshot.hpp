@@ -26,8 +26,8 @@ struct DeviceLimits {
   uint32_t storage_alignment = 0;       // minStorageBufferOffsetAlignment
   uint32_t texel_alignment = 0;         // minTexelBufferOffsetAlignment
   uint32_t host_pointer_alignment = 0;  // minImportedHostPointerAlignment; 0 without the extension
-  uint32_t timestamp_bits = 0;          // of the compute queue families, the least
   float timestamp_period_ns = 0;
+  uint32_t n_compute_units = 0;  // by a vendor's extension, threads on a CPU device; 0 = unknown
 };
 
 struct SubgroupFacts {
@@ -85,6 +85,7 @@ struct QueueFamilyFacts {
   bool graphics = false;
   bool compute = false;
   bool transfer = false;
+  uint32_t timestamp_bits = 0;
 };
 
 struct DeviceSnapshot {
