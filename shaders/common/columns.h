@@ -3,9 +3,9 @@
 #include "common/types.h"
 KL_STRUCTS_BEGIN
 struct Column {
-  u32 token;     // id in the vocabulary
-  u32 position;  // absolute, from 0
-  u32 sequence;  // which conversation's KV cache and state
-  u32 active;    // 0: padding; computes something finite, writes nothing that lasts
+  u32 token;      // id in the vocabulary
+  u32 position;   // absolute, from 0
+  u32 sequence;   // which conversation's KV cache and state
+  u32 is_active;  // 0: padding; computes something finite, writes nothing that lasts
 };
 KL_STRUCTS_END
