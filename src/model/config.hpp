@@ -1,0 +1,60 @@
+// ModelConfig: what the metadata and the tensor table of a GGUF say about the network. Every
+// derived size is computed here, once. Structure is read from keys and tensors, never from a size's
+// name.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/result.hpp"
+#include "formats/gguf.hpp"
+
+namespace kimberlite::model {
+
+enum class LayerKind : uint8_t { sliding, full };
+
+struct LayerConfig {
+  LayerKind kind = LayerKind::full;
+  uint32_t n_heads = 0;
+  uint32_t n_kv_heads = 0;
+  uint32_t head_dim = 0;
+  uint32_t ffn_width = 0;
+  bool k_is_v = false;  // no V projection: V is the raw K, normed without weight
+
+  [[nodiscard]] uint32_t q_width() const { return n_heads * head_dim; }
+  [[nodiscard]] uint32_t kv_width() const { return n_kv_heads * head_dim; }
+};
+
+/// Rotary embedding of one kind of layer: pairs (i, i + head_dim / 2), of which the first n_pairs
+/// rotate by position * theta^(-2i / head_dim).
+struct RopeConfig {
+  double theta = 0;
+  uint32_t head_dim = 0;
+  uint32_t n_pairs = 0;
+};
+
+struct ModelConfig {
+  std::string name;
+  uint32_t n_layers = 0;
+  uint32_t width = 0;  // of the residual stream
+  uint32_t n_vocab = 0;
+  uint32_t max_context = 0;
+  uint32_t window = 0;  // keys that a query of a sliding layer sees, itself included
+  float rms_eps = 0;
+  float softcap = 0;          // of the logits; 0 = none
+  float embedding_scale = 0;  // sqrt(width)
+  RopeConfig rope_sliding;
+  RopeConfig rope_full;
+  std::vector<LayerConfig> layers;
+
+  [[nodiscard]] const RopeConfig& rope(LayerKind kind) const {
+    return kind == LayerKind::sliding ? rope_sliding : rope_full;
+  }
+};
+
+/// Errors: bad_file (a missing, mistyped or impossible value, naming key and values), unsupported
+/// (another architecture, or a member of the family that is not supported yet, naming what).
+Result<ModelConfig> read_config(const formats::GgufFile& file);
+
+}  // namespace kimberlite::model

@@ -1,0 +1,83 @@
+// Weights: every tensor of the decoder on the device, repacked. One table says which tensors a
+// model must have and of which shape; planning, checking and loading all walk it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.hpp"
+#include "formats/gguf.hpp"
+#include "graph/tensor.hpp"
+#include "kernels/packed_matrix.hpp"
+#include "model/config.hpp"
+#include "vk/memory.hpp"
+
+namespace kimberlite::model {
+
+struct LayerWeights {
+  graph::Tensor attn_norm;            // f32 [width]
+  graph::Tensor q_norm;               // f32 [head_dim]
+  graph::Tensor k_norm;               // f32 [head_dim]
+  graph::Tensor post_attention_norm;  // f32 [width]
+  graph::Tensor ffn_norm;             // f32 [width]
+  graph::Tensor post_ffw_norm;        // f32 [width]
+  kernels::PackedMatrix q;            // [n_heads * head_dim, width]
+  kernels::PackedMatrix k;            // [n_kv_heads * head_dim, width]
+  kernels::PackedMatrix v;            // as k; without shards where K doubles as V
+  kernels::PackedMatrix o;            // [width, n_heads * head_dim]
+  kernels::PackedMatrix gate;         // [ffn_width, width]
+  kernels::PackedMatrix up;           // [ffn_width, width]
+  kernels::PackedMatrix down;         // [width, ffn_width]
+  float scale = 1.0f;                 // layer_output_scale
+};
+
+struct LoadOptions {
+  uint32_t n_gpu_layers = UINT32_MAX;    // layers from here on go to host-visible memory
+  uint32_t n_threads = 0;                // for repacking; 0 = as many as the machine has
+  std::function<void(double)> progress;  // fraction of the bytes done, from the caller's thread
+  std::function<bool()> cancelled;
+};
+
+/// What loading will allocate, known before anything is.
+struct WeightPlan {
+  uint64_t device_bytes = 0;
+  uint64_t host_bytes = 0;            // weights that do not fit the GPU
+  std::vector<uint64_t> layer_bytes;  // one for each layer
+  uint64_t shared_bytes = 0;          // embedding, head and final norm
+};
+
+class Weights {
+ public:
+  /// Checks every tensor against the table (missing, shape, type) and adds up the bytes. Pure.
+  /// Errors: bad_file, unsupported; they name the tensor and both shapes or the type.
+  static Result<WeightPlan> plan(const formats::GgufFile& file, const ModelConfig& config,
+                                 const vk::Caps& caps, uint32_t n_gpu_layers);
+
+  /// Reads, repacks and uploads everything; releases the file's pages on the way. Errors: as plan;
+  /// out_of_memory, device, cancelled.
+  static Result<std::unique_ptr<Weights>> load(const formats::GgufFile& file,
+                                               const ModelConfig& config, vk::Device& device,
+                                               const LoadOptions& options);
+
+  [[nodiscard]] const kernels::PackedMatrix& embedding() const { return embedding_; }
+  [[nodiscard]] const kernels::PackedMatrix& head() const {
+    return head_.n_rows != 0 ? head_ : embedding_;
+  }
+  [[nodiscard]] const graph::Tensor& output_norm() const { return output_norm_; }
+  [[nodiscard]] const std::vector<LayerWeights>& layers() const { return layers_; }
+  [[nodiscard]] uint64_t n_bytes() const { return device_.n_bytes() + host_.n_bytes(); }
+
+ private:
+  friend class WeightTable;
+  kernels::PackedMatrix embedding_;  // [n_vocab, width]
+  kernels::PackedMatrix head_;       // [n_vocab, width]; empty where tied with the embedding
+  graph::Tensor output_norm_;        // f32 [width]
+  std::vector<LayerWeights> layers_;
+  vk::Arena device_;
+  vk::Arena host_;
+};
+
+}  // namespace kimberlite::model

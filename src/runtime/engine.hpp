@@ -1,0 +1,103 @@
+// Engine: a device with a model on it. Owns everything that sessions share.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/result.hpp"
+#include "formats/gguf.hpp"
+#include "graph/executable.hpp"
+#include "kernels/rope_kv.hpp"
+#include "model/config.hpp"
+#include "model/weights.hpp"
+#include "runtime/memory_plan.hpp"
+#include "text/chat.hpp"
+#include "text/tokenizer.hpp"
+#include "text/vocabulary.hpp"
+#include "vk/device.hpp"
+#include "vk/pipeline.hpp"
+
+namespace kimberlite::runtime {
+
+struct EngineOptions {
+  std::string device;  // selector of vk::choose_device
+  bool validation = false;
+  bool precise = false;  // float32 activations, float32 KV by default
+  std::optional<uint32_t> n_gpu_layers;
+  std::string cache_dir;  // "" = os::cache_dir(); "none" = nothing on disk
+  /// What is being done and how far, 0 to 1. Called from the thread that opens the engine.
+  std::function<void(std::string_view, double)> progress;
+};
+
+/// Where the weights went and what is left, for the user.
+struct MemoryReport {
+  uint64_t usable_bytes = 0;
+  uint64_t device_weight_bytes = 0;
+  uint64_t host_weight_bytes = 0;
+  uint32_t n_gpu_layers = 0;
+};
+
+/// Tensors of one kind of RoPE table, on the device for all sessions.
+struct RopeTensors {
+  kernels::RopeTableView sliding;
+  kernels::RopeTableView full;
+};
+
+class Engine {
+ public:
+  /// Errors: io, bad_file, unsupported, no_device, device, out_of_memory.
+  static Result<std::unique_ptr<Engine>> open(const std::string& path,
+                                              const EngineOptions& options);
+  ~Engine();
+
+  [[nodiscard]] vk::Device& device() { return *device_; }
+  [[nodiscard]] vk::PipelineCache& pipelines() { return *pipelines_; }
+  [[nodiscard]] const model::ModelConfig& config() const { return config_; }
+  [[nodiscard]] const model::Weights& weights() const { return *weights_; }
+  [[nodiscard]] const RopeTensors& rope() const { return rope_; }
+  [[nodiscard]] const formats::GgufFile& file() const { return file_; }
+  [[nodiscard]] bool precise() const { return precise_; }
+  [[nodiscard]] const MemoryReport& memory() const { return memory_; }
+  [[nodiscard]] const std::string& device_reason() const { return device_reason_; }
+  [[nodiscard]] const std::vector<int32_t>& suppressed_ids() const { return suppressed_ids_; }
+  [[nodiscard]] double load_seconds() const { return load_seconds_; }
+  [[nodiscard]] bool validated() const { return validated_; }
+
+  /// nullptr for a file without a vocabulary.
+  [[nodiscard]] const text::Tokenizer* tokenizer() const { return tokenizer_.get(); }
+  /// nullptr for a vocabulary without turns.
+  [[nodiscard]] const text::ChatFormat* chat() const { return chat_.get(); }
+
+  /// Scratch of at least that size, shared by all executables; grows when no work is in flight.
+  Result<vk::BufferRange> reserve_scratch(uint64_t n_bytes);
+
+ private:
+  explicit Engine(formats::GgufFile file) : file_(std::move(file)) {}
+  Status open_device(const EngineOptions& options);
+  Status load_weights(const EngineOptions& options);
+  Status make_rope_tables();
+  Status load_text();
+
+  formats::GgufFile file_;
+  model::ModelConfig config_;
+  std::unique_ptr<vk::Instance> instance_;
+  std::unique_ptr<vk::Device> device_;
+  std::unique_ptr<vk::PipelineCache> pipelines_;
+  std::unique_ptr<model::Weights> weights_;
+  std::vector<std::unique_ptr<vk::Buffer>> tables_;
+  std::vector<std::unique_ptr<vk::Buffer>> scratch_;  // the last one is the current one
+  RopeTensors rope_;
+  std::unique_ptr<text::Tokenizer> tokenizer_;
+  std::unique_ptr<text::ChatFormat> chat_;
+  std::vector<int32_t> suppressed_ids_;
+  MemoryReport memory_;
+  std::string device_reason_;
+  double load_seconds_ = 0;
+  bool precise_ = false;
+  bool validated_ = false;
+};
+
+}  // namespace kimberlite::runtime
