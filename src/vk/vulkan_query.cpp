@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <span>
+#include <thread>
 
 #include "vk/handle.hpp"
 
@@ -79,12 +80,25 @@ void read_properties(VkPhysicalDevice device, DeviceSnapshot& snapshot) {
     v11.pNext = &v12;
   }
   if (snapshot.api_version >= VK_API_VERSION_1_3) v12.pNext = &v13;
-  if (snapshot.features.external_memory_host) {
-    host.pNext = all.pNext;
-    all.pNext = &host;
-  }
+  auto sm = vk_info<VkPhysicalDeviceShaderSMBuiltinsPropertiesNV>(
+      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_SM_BUILTINS_PROPERTIES_NV);
+  auto cores = vk_info<VkPhysicalDeviceShaderCorePropertiesAMD>(
+      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_CORE_PROPERTIES_AMD);
+  const auto add = [&](const char* extension, auto& properties) {
+    if (!snapshot.has_extension(extension)) return;
+    properties.pNext = all.pNext;
+    all.pNext = &properties;
+  };
+  add(VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME, host);
+  add(VK_NV_SHADER_SM_BUILTINS_EXTENSION_NAME, sm);
+  add(VK_AMD_SHADER_CORE_PROPERTIES_EXTENSION_NAME, cores);
   vkGetPhysicalDeviceProperties2(device, &all);
 
+  snapshot.limits.n_compute_units = snapshot.type == DeviceType::cpu
+                                        ? std::thread::hardware_concurrency()
+                                        : sm.shaderSMCount + cores.shaderEngineCount *
+                                                                 cores.shaderArraysPerEngineCount *
+                                                                 cores.computeUnitsPerShaderArray;
   read_limits(all.properties.limits, snapshot.limits);
   snapshot.pipeline_cache_uuid = hex(all.properties.pipelineCacheUUID);
   snapshot.limits.host_pointer_alignment = to_u32(host.minImportedHostPointerAlignment);
