@@ -1,0 +1,85 @@
+"""Weights from a counter: the Python side of the scheme in tools/README.md.
+
+tools/synthetic/hash_weights.cpp computes the same float32 numbers; tests/golden/hash.json pins both.
+"""
+
+import math
+
+import numpy as np
+
+_GOLDEN_RATIO = 0x9E3779B97F4A7C15
+_MASK = (1 << 64) - 1
+
+
+def fnv1a64(text):
+    """FNV-1a over the UTF-8 bytes."""
+    value = 0xCBF29CE484222325
+    for byte in text.encode():
+        value = ((value ^ byte) * 0x100000001B3) & _MASK
+    return value
+
+
+def mix64(values):
+    """The finaliser of splitmix64 over an array of uint64."""
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
+
+
+def hash_stream(seed, name, start, count):
+    """uint64 [count]: the hashes of indices start .. start + count - 1 of the tensor `name`."""
+    seed_key = int(mix64(np.array([(seed + _GOLDEN_RATIO) & _MASK], np.uint64))[0])
+    key = np.uint64(int(mix64(np.array([fnv1a64(name) ^ seed_key], np.uint64))[0]))
+    index = np.arange(start + 1, start + 1 + count, dtype=np.uint64)
+    return mix64(key + index * np.uint64(_GOLDEN_RATIO))
+
+
+def hash_units(seed, name, start, count):
+    """float32 [count] in [-1, 1): the top 24 bits, exact."""
+    top = (hash_stream(seed, name, start, count) >> np.uint64(40)).astype(np.int64) - (1 << 23)
+    return (top.astype(np.float32) * np.float32(2.0**-23)).astype(np.float32)
+
+
+# name ending -> (offset, spread) of tensors that hold one row of multipliers
+_ROWS = {
+    "attn_norm.weight": (1.0, 0.375),
+    "ffn_norm.weight": (1.0, 0.375),
+    "output_norm.weight": (1.0, 0.375),
+    "post_attention_norm.weight": (0.25, 0.125),
+    "post_ffw_norm.weight": (0.25, 0.125),
+}
+# name ending -> gain: a row applied to an input of rms 1 gives an output of this standard deviation
+_MATRICES = {
+    "token_embd.weight": 4.0,
+    "attn_q.weight": 1.0,
+    "attn_k.weight": 0.03125,
+    "attn_v.weight": 0.03125,
+    "attn_output.weight": 0.03125,
+    "ffn_gate.weight": 0.5,
+    "ffn_up.weight": 1.0,
+    "ffn_down.weight": 0.03125,
+}
+
+
+def affine(name, n_in, is_full):
+    """(offset, spread) as float32: value = offset + spread * unit. Table in tools/README.md."""
+    ending = ".".join(name.split(".")[2:]) if name.startswith("blk.") else name
+    if ending in ("attn_q_norm.weight", "attn_k_norm.weight"):
+        offset, spread = (0.25, 0.125) if is_full else (0.3125, 0.15625)
+    elif ending == "layer_output_scale.weight":
+        if name.startswith("blk.0."):
+            offset, spread = 0.0625, 0.015625
+        else:
+            offset, spread = (0.5, 0.125) if is_full else (0.6875, 0.1875)
+    elif ending in _ROWS:
+        offset, spread = _ROWS[ending]
+    else:
+        offset, spread = 0.0, _MATRICES[ending] * math.sqrt(3.0 / n_in)
+    return np.float32(offset), np.float32(spread)
+
+
+def tensor(seed, name, shape, is_full=False):
+    """float32 array of `shape` (row-major, slowest axis first)."""
+    offset, spread = affine(name, shape[-1], is_full)
+    units = hash_units(seed, name, 0, int(np.prod(shape)))
+    return (offset + (spread * units).astype(np.float32)).astype(np.float32).reshape(shape)

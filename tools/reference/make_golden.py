@@ -1,0 +1,165 @@
+#!/usr/bin/env python3
+"""Writes tests/golden: what the official implementation computes on the tiny hash models.
+
+  make_golden.py                       every model, the hash values and the RoPE tables
+  make_golden.py --model tiny12        one model
+  make_golden.py --check-mutations     also: deliberate mistakes, recorded in the JSON
+  make_golden.py --write-hf DIR --model tiny12   the same weights as a Hugging Face checkpoint
+"""
+
+import argparse
+import os
+import sys
+
+import numpy as np
+import torch
+
+import checkpoint
+import reference
+from golden import write_golden
+from hash_blocks import rounded
+from hash_weights import hash_stream, tensor
+from mutations import REQUIRED, measure_mutations
+from rope import write_rope
+from shapes import SHAPES
+
+N_GREEDY = 64
+MIN_MARGIN = 0.05  # between the two best logits, at each greedy step
+MIN_DISTINCT = 16  # greedy ids: a continuation that repeats itself proves little
+PROMPT_TOKENS = {"tiny12": 41, "tiny12-odd": 37, "tiny12-k": 45, "tiny31": 53}
+# (matrices, embedding): what is stored in files besides f32, where the widths allow it
+PLAIN_TYPES = ("bf16", "f16", "q8_0", "q4_0")
+BLOCK_TYPES = {"q4_k": "q6_k", "q6_k": "q6_k"}
+
+DEFAULT_FOLDER = os.path.join(os.path.dirname(__file__), "..", "..", "tests", "golden")
+
+
+def find_seed(shape, first):
+    """The first seed whose greedy continuation is decided clearly at each step."""
+    for seed in range(first, first + 500):
+        model = reference.make_model(shape, seed)
+        tokens = reference.make_prompt(shape, seed, PROMPT_TOKENS[shape.name])
+        ids, margins, last = reference.greedy(model, tokens, N_GREEDY, MIN_MARGIN)
+        if len(ids) == N_GREEDY and len(set(ids)) >= MIN_DISTINCT:
+            return seed, model, tokens, ids, margins, last
+    raise RuntimeError(f"{shape.name}: no seed with a margin over {MIN_MARGIN} in 500")
+
+
+def logits_by_type(shape, seed, tokens, positions):
+    """{type of the matrices: logits [n_positions, vocab]}."""
+    types = {name: name for name in PLAIN_TYPES}
+    if shape.hidden % 256 == 0 and shape.ffn % 256 == 0:
+        types |= BLOCK_TYPES
+    result = {}
+    for matrices, embedding in types.items():
+
+        def weight_map(name, values, is_full):
+            kind = embedding if name == "token_embd.weight" else matrices
+            return rounded(seed, name, values, kind, is_full)
+
+        model = reference.make_model(shape, seed, weight_map=weight_map)
+        result[matrices] = reference.logits_of(model, tokens)[positions]
+    return result
+
+
+def make_model_golden(shape, args):
+    seed, model, tokens, ids, margins, last = find_seed(shape, args.first_seed)
+    logits = reference.logits_of(model, tokens)
+    hidden = reference.hidden_of(model, tokens)
+    positions = [0, shape.window - 1, shape.window, len(tokens) - 1]
+    sdpa = reference.logits_of(reference.make_model(shape, seed, "sdpa"), tokens)
+    typed = logits_by_type(shape, seed, tokens, positions)
+    measured = {
+        "logit_sd": float(logits.std()),
+        "logit_max": float(np.abs(logits).max()),
+        "min_margin": min(margins),
+        "distinct_greedy_ids": len(set(ids)),
+        "attention_entropy_share": [
+            round(share, 3) for share in reference.attention_entropy(model, tokens)
+        ],
+        "eager_against_sdpa": float(np.abs(logits - sdpa).max()),
+    }
+    for name, rows in typed.items():
+        measured[f"{name}_against_f32"] = float(np.abs(rows - logits[positions]).max())
+    header = {
+        "model": shape.name,
+        "shape": shape.to_json(),
+        "seed": seed,
+        "tokens": tokens,
+        "greedy": ids,
+        "positions": positions,
+        "measured": measured,
+    }
+    if args.check_mutations:
+        moved, weak = measure_mutations(shape, seed, tokens, logits)
+        header["mutations"] = moved
+        if weak:
+            sys.exit(f"{shape.name}: logits moved less than {REQUIRED} by: {weak}")
+    arrays = {
+        "logits": logits,
+        "hidden": hidden[:, positions],
+        "last_logits": last,
+        **{f"logits.{name}": rows for name, rows in typed.items()},
+    }
+    n_bytes = write_golden(args.folder, shape.name, header, arrays)
+    print(f"{shape.name}: seed {seed}, {n_bytes / 1e3:.0f} kB, {measured}")
+
+
+def write_hash_values(folder):
+    """A handful of values of every kind of tensor, exact: float32 as JSON numbers."""
+    seed, wide = 7, 4096
+    header = {"seed": seed, "words": {}, "tensors": {}}
+    for name in ("prompt", "blk.0.attn_q.weight"):
+        words = hash_stream(seed, name, 0, 3).tolist() + hash_stream(seed, name, 1 << 33, 1).tolist()
+        header["words"][name] = [f"{word:016x}" for word in words]  # indices 0 1 2 2^33
+    for name, shape, is_full in (
+        ("token_embd.weight", (8, 96), False),
+        ("output_norm.weight", (96,), False),
+        ("blk.0.layer_output_scale.weight", (1,), False),
+        ("blk.3.layer_output_scale.weight", (1,), False),
+        ("blk.5.layer_output_scale.weight", (1,), True),
+        ("blk.5.attn_q_norm.weight", (512,), True),
+        ("blk.1.attn_k_norm.weight", (256,), False),
+        ("blk.5.attn_output.weight", (2, wide), True),
+        ("blk.11.ffn_down.weight", (2, wide), True),
+        ("blk.11.ffn_gate.weight", (2, 160), True),
+        ("blk.2.post_ffw_norm.weight", (64,), False),
+    ):
+        values = tensor(seed, name, shape, is_full).reshape(-1)
+        header["tensors"][name] = {
+            "shape": list(shape),
+            "is_full": is_full,
+            "first": [float(v) for v in values[:4]],
+            "last": float(values[-1]),
+        }
+    write_golden(folder, "hash", header, {})
+    os.remove(os.path.join(folder, "hash.bin"))
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", choices=SHAPES, action="append", help="default: all")
+    parser.add_argument("--folder", default=DEFAULT_FOLDER, help="default: tests/golden")
+    parser.add_argument("--first-seed", type=int, default=1, help="where the search starts")
+    parser.add_argument("--check-mutations", action="store_true")
+    parser.add_argument("--write-hf", metavar="DIR", help="write a checkpoint there, no goldens")
+    parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16")
+    parser.add_argument("--seed", type=int, default=1, help="of the checkpoint of --write-hf")
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    if args.write_hf:
+        shape = SHAPES[(args.model or ["tiny12"])[0]]
+        checkpoint.write_checkpoint(shape, args.seed, args.write_hf, args.dtype)
+        return
+    if not args.model:
+        write_hash_values(args.folder)
+        write_rope(args.folder)
+    for name in args.model or SHAPES:
+        make_model_golden(SHAPES[name], args)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""The official implementation (Hugging Face transformers) with hash weights, in float32.
+
+tiny31 is built from the Gemma 4 classes, the tiny12 models from the Gemma 4 Unified classes: the
+same code that runs the released 31B and 12B.
+"""
+
+import numpy as np
+import torch
+from transformers import (
+    Gemma4ForCausalLM,
+    Gemma4TextConfig,
+    Gemma4UnifiedForCausalLM,
+    Gemma4UnifiedTextConfig,
+)
+
+from hash_weights import hash_stream, tensor
+
+# per layer: GGUF name -> name in the official model
+_LAYER_NAMES = {
+    "attn_norm.weight": "input_layernorm.weight",
+    "attn_q.weight": "self_attn.q_proj.weight",
+    "attn_k.weight": "self_attn.k_proj.weight",
+    "attn_v.weight": "self_attn.v_proj.weight",
+    "attn_q_norm.weight": "self_attn.q_norm.weight",
+    "attn_k_norm.weight": "self_attn.k_norm.weight",
+    "attn_output.weight": "self_attn.o_proj.weight",
+    "post_attention_norm.weight": "post_attention_layernorm.weight",
+    "ffn_norm.weight": "pre_feedforward_layernorm.weight",
+    "ffn_gate.weight": "mlp.gate_proj.weight",
+    "ffn_up.weight": "mlp.up_proj.weight",
+    "ffn_down.weight": "mlp.down_proj.weight",
+    "post_ffw_norm.weight": "post_feedforward_layernorm.weight",
+    "layer_output_scale.weight": "layer_scalar",
+}
+
+
+def official_to_gguf(shape):
+    """{name under `model.`: (GGUF name, whether it is a full layer's)} of every tensor."""
+    names = {
+        "embed_tokens.weight": ("token_embd.weight", False),
+        "norm.weight": ("output_norm.weight", False),
+    }
+    for layer in range(shape.n_layers):
+        for gguf, official in _LAYER_NAMES.items():
+            if gguf == "attn_v.weight" and shape.is_full(layer):
+                continue
+            names[f"layers.{layer}.{official}"] = (f"blk.{layer}.{gguf}", shape.is_full(layer))
+    return names
+
+
+def text_config(shape):
+    unified = shape.name.startswith("tiny12")
+    config_class = Gemma4UnifiedTextConfig if unified else Gemma4TextConfig
+    extra = {} if unified else {"hidden_size_per_layer_input": 0}
+    layers = range(shape.n_layers)
+    return config_class(
+        vocab_size=shape.vocab,
+        hidden_size=shape.hidden,
+        intermediate_size=shape.ffn,
+        num_hidden_layers=shape.n_layers,
+        num_attention_heads=shape.n_heads,
+        num_key_value_heads=shape.n_kv_sliding,
+        num_global_key_value_heads=shape.n_kv_full,
+        head_dim=shape.head_dim_sliding,
+        global_head_dim=shape.head_dim_full,
+        attention_k_eq_v=True,
+        max_position_embeddings=shape.context,
+        sliding_window=shape.window,
+        rms_norm_eps=shape.eps,
+        final_logit_softcapping=shape.softcap,
+        layer_types=[
+            "full_attention" if shape.is_full(i) else "sliding_attention" for i in layers
+        ],
+        rope_parameters={
+            "sliding_attention": {
+                "rope_type": "default",
+                "rope_theta": shape.rope_theta_sliding,
+            },
+            "full_attention": {
+                "rope_type": "proportional",
+                "rope_theta": shape.rope_theta_full,
+                "partial_rotary_factor": shape.partial_rotary,
+            },
+        },
+        **extra,
+    )
+
+
+def make_weights(shape, seed, model):
+    """{official name: float32 tensor} for everything in the state dict but the tied head."""
+    names = official_to_gguf(shape)
+    state = {}
+    for key, value in model.model.state_dict().items():
+        if key not in names:
+            raise KeyError(f"{key}: the official model has it, the hash scheme does not")
+        gguf, is_full = names.pop(key)
+        state[key] = torch.from_numpy(tensor(seed, gguf, tuple(value.shape), is_full))
+    if names:
+        raise KeyError(f"the official model lacks {sorted(names)}")
+    return state
+
+
+def make_model(shape, seed, attention="eager", weight_map=None):
+    """The official causal language model. `weight_map(gguf name, array, is full)`
+    may round the weights."""
+    config = text_config(shape)
+    unified = isinstance(config, Gemma4UnifiedTextConfig)
+    model_class = Gemma4UnifiedForCausalLM if unified else Gemma4ForCausalLM
+    model = model_class._from_config(config, attn_implementation=attention, dtype=torch.float32)
+    model.eval()
+    state = make_weights(shape, seed, model)
+    if weight_map:
+        names = official_to_gguf(shape)
+        for key, value in state.items():
+            state[key] = torch.from_numpy(weight_map(names[key][0], value.numpy(), names[key][1]))
+    model.model.load_state_dict(state, strict=True)
+    if model.lm_head.weight.data_ptr() != model.model.embed_tokens.weight.data_ptr():
+        raise RuntimeError("the output head is not tied to the embedding")
+    return model
+
+
+def make_prompt(shape, seed, n_tokens):
+    """<bos>, then ids from the hash stream "prompt"."""
+    ids = (hash_stream(seed, "prompt", 0, n_tokens) >> np.uint64(40)) % np.uint64(shape.vocab)
+    ids[0] = 2
+    return ids.astype(np.int64).tolist()
+
+
+@torch.no_grad()
+def logits_of(model, tokens):
+    """float32 [n_tokens, vocab], the whole prompt in one pass without a cache."""
+    return model(torch.tensor([tokens]), use_cache=False).logits[0].numpy().copy()
+
+
+@torch.no_grad()
+def hidden_of(model, tokens):
+    """float32 [n_layers + 2, n_tokens, hidden]: scaled embedding, every layer's output, final norm."""
+    rows = []
+    keep = lambda _module, _inputs, output: rows.append(output[0].detach().clone())
+    parts = [model.model.embed_tokens, *model.model.layers, model.model.norm]
+    hooks = [part.register_forward_hook(keep) for part in parts]
+    model(torch.tensor([tokens]), use_cache=False)
+    for hook in hooks:
+        hook.remove()
+    return torch.stack(rows).numpy()
+
+
+@torch.no_grad()
+def attention_entropy(model, tokens):
+    """Per layer: mean over heads and late positions of entropy / log(visible keys), 0 to 1."""
+    output = model(torch.tensor([tokens]), use_cache=False, output_attentions=True)
+    shares = []
+    for weights in output.attentions:
+        late = weights[0, :, len(tokens) // 2 :].double()
+        entropy = -(late * late.clamp_min(1e-30).log()).sum(-1)
+        shares.append(float((entropy / (late > 0).sum(-1).double().log()).mean()))
+    return shares
+
+
+@torch.no_grad()
+def greedy(model, tokens, n_new, min_margin=0.0):
+    """(ids [n_new], top-1 margins [n_new], logits of the last step [vocab]), recomputed from the
+    whole sequence at every step, so that no cache has a part in it. End tokens do not end it; a
+    margin of at most `min_margin` does."""
+    ids, margins = list(tokens), []
+    for _ in range(n_new):
+        logits = logits_of(model, ids)[-1]
+        second, first = np.partition(logits, -2)[-2:]
+        margins.append(float(first - second))
+        if not margins[-1] > min_margin:
+            break
+        ids.append(int(np.argmax(logits)))
+    return ids[len(tokens) :], margins, logits
