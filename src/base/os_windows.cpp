@@ -1,0 +1,144 @@
+// The Windows half of base: mapped files, the cache folder, the environment, the console. Paths and
+// names are UTF-8 outside and UTF-16 inside.
+#include <windows.h>
+// windows.h comes first: the headers below rely on its types.
+#include <io.h>
+#include <psapi.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <system_error>
+
+#include "base/mapped_file.hpp"
+#include "base/os.hpp"
+
+namespace kimberlite {
+namespace {
+
+std::wstring to_wide(const std::string& utf8) {
+  const int n_in = static_cast<int>(utf8.size());
+  const int n = ::MultiByteToWideChar(CP_UTF8, 0, utf8.data(), n_in, nullptr, 0);
+  std::wstring wide(static_cast<size_t>(n), L'\0');
+  ::MultiByteToWideChar(CP_UTF8, 0, utf8.data(), n_in, wide.data(), n);
+  return wide;
+}
+
+std::string to_utf8(const std::wstring& wide) {
+  const int n_in = static_cast<int>(wide.size());
+  const int n = ::WideCharToMultiByte(CP_UTF8, 0, wide.data(), n_in, nullptr, 0, nullptr, nullptr);
+  std::string utf8(static_cast<size_t>(n), '\0');
+  ::WideCharToMultiByte(CP_UTF8, 0, wide.data(), n_in, utf8.data(), n, nullptr, nullptr);
+  return utf8;
+}
+
+Error io_error(const std::string& path, const char* action) {
+  const auto code = static_cast<int>(::GetLastError());
+  return {ErrorCode::io, path + ": " + action + ": " + std::system_category().message(code)};
+}
+
+}  // namespace
+
+Result<MappedFile> MappedFile::open(const std::string& path) {
+  // Others may read, rename or delete the file meanwhile, as on Linux; nobody may write to it.
+  const HANDLE file =
+      ::CreateFileW(to_wide(path).c_str(), GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_DELETE,
+                    nullptr, OPEN_EXISTING, FILE_ATTRIBUTE_NORMAL, nullptr);
+  if (file == INVALID_HANDLE_VALUE) return io_error(path, "cannot open");
+  if (::GetFileType(file) != FILE_TYPE_DISK) {
+    ::CloseHandle(file);
+    return Error{ErrorCode::io, path + ": not a regular file"};
+  }
+  LARGE_INTEGER size{};
+  if (::GetFileSizeEx(file, &size) == 0) {
+    Error error = io_error(path, "cannot stat");
+    ::CloseHandle(file);
+    return error;
+  }
+  MappedFile mapped;
+  mapped.path_ = path;
+  mapped.n_bytes_ = static_cast<size_t>(size.QuadPart);
+  if (mapped.n_bytes_ > 0) {
+    const HANDLE mapping = ::CreateFileMappingW(file, nullptr, PAGE_READONLY, 0, 0, nullptr);
+    const void* address =
+        mapping != nullptr ? ::MapViewOfFile(mapping, FILE_MAP_READ, 0, 0, 0) : nullptr;
+    if (address == nullptr) {
+      Error error = io_error(path, "cannot map");
+      if (mapping != nullptr) ::CloseHandle(mapping);
+      ::CloseHandle(file);
+      mapped.n_bytes_ = 0;
+      return error;
+    }
+    ::CloseHandle(mapping);  // The view keeps the mapping and the file alive.
+    mapped.data_ = static_cast<const std::byte*>(address);
+  }
+  ::CloseHandle(file);
+  return mapped;
+}
+
+MappedFile::~MappedFile() {
+  if (data_ != nullptr) ::UnmapViewOfFile(data_);
+}
+
+void MappedFile::release(uint64_t offset_bytes, uint64_t n_bytes) const {
+  SYSTEM_INFO info{};
+  ::GetSystemInfo(&info);
+  const uint64_t page = info.dwPageSize;
+  const uint64_t first = (offset_bytes + page - 1) / page * page;
+  const uint64_t last = (offset_bytes + n_bytes) / page * page;
+  if (last > first && last <= n_bytes_) {
+    // Unlocking pages that are not locked fails and, as documented, drops them from the working
+    // set: the wanted effect, so the result says nothing.
+    ::VirtualUnlock(const_cast<std::byte*>(data_) + first, static_cast<SIZE_T>(last - first));
+  }
+}
+
+namespace os {
+
+Result<std::string> cache_dir() {
+  auto local = environment("LOCALAPPDATA");
+  if (!local) return Error{ErrorCode::io, "no cache folder: LOCALAPPDATA is not set"};
+  const std::string dir = *local + "\\kimberlite";
+  std::error_code failure;
+  std::filesystem::create_directories(to_wide(dir), failure);
+  if (failure) return Error{ErrorCode::io, dir + ": cannot create: " + failure.message()};
+  return dir;
+}
+
+std::optional<std::string> environment(const char* name) {
+  const std::wstring wide_name = to_wide(name);
+  const DWORD n = ::GetEnvironmentVariableW(wide_name.c_str(), nullptr, 0);
+  if (n <= 1) return std::nullopt;
+  std::wstring value(n, L'\0');
+  const DWORD n_written = ::GetEnvironmentVariableW(wide_name.c_str(), value.data(), n);
+  if (n_written == 0 || n_written >= n) return std::nullopt;  // changed in between
+  value.resize(n_written);
+  return to_utf8(value);
+}
+
+uint64_t physical_memory_bytes() {
+  MEMORYSTATUSEX status{};
+  status.dwLength = sizeof(status);
+  return ::GlobalMemoryStatusEx(&status) != 0 ? status.ullTotalPhys : 0;
+}
+
+uint64_t peak_resident_bytes() {
+  PROCESS_MEMORY_COUNTERS counters{};
+  counters.cb = sizeof(counters);
+  if (::K32GetProcessMemoryInfo(::GetCurrentProcess(), &counters, sizeof(counters)) == 0) return 0;
+  return counters.PeakWorkingSetSize;
+}
+
+Status replace_file(const std::string& from, const std::string& to) {
+  const DWORD flags = MOVEFILE_REPLACE_EXISTING | MOVEFILE_WRITE_THROUGH;
+  if (::MoveFileExW(to_wide(from).c_str(), to_wide(to).c_str(), flags) == 0) {
+    return io_error(to, "cannot replace");
+  }
+  return {};
+}
+
+bool stdout_is_terminal() { return ::_isatty(::_fileno(stdout)) != 0; }
+bool stdin_is_terminal() { return ::_isatty(::_fileno(stdin)) != 0; }
+bool stderr_is_terminal() { return ::_isatty(::_fileno(stderr)) != 0; }
+
+}  // namespace os
+}  // namespace kimberlite

@@ -1,0 +1,35 @@
+# Dependencies of a cross build. All of them work as headers alone, so the copies that the build
+# machine has will do, each linked into one folder: /usr/include itself would bring the build
+# machine's C library with it. GoogleTest is built from the sources that Debian ships.
+
+set(headers ${CMAKE_BINARY_DIR}/portable-headers)
+file(MAKE_DIRECTORY ${headers})
+foreach(entry vulkan vk_video volk.h fmt nlohmann CLI)
+  if(NOT EXISTS /usr/include/${entry})
+    message(FATAL_ERROR "/usr/include/${entry} is missing: run tools/install.sh build")
+  endif()
+  file(CREATE_LINK /usr/include/${entry} ${headers}/${entry} SYMBOLIC)
+endforeach()
+set(VULKAN_INCLUDE_DIR ${headers})
+set(VOLK_INCLUDE_DIR ${headers})
+
+function(kimberlite_headers target)
+  string(REPLACE "::" "_" plain ${target})
+  add_library(${plain} INTERFACE)
+  add_library(${target} ALIAS ${plain})
+  target_include_directories(${plain} SYSTEM INTERFACE ${headers})
+endfunction()
+kimberlite_headers(fmt::fmt)
+target_compile_definitions(fmt_fmt INTERFACE FMT_HEADER_ONLY)
+kimberlite_headers(nlohmann_json::nlohmann_json)
+kimberlite_headers(CLI11::CLI11)
+
+if(KIMBERLITE_TESTS)
+  set(INSTALL_GTEST OFF)
+  add_subdirectory(/usr/src/googletest ${CMAKE_BINARY_DIR}/googletest EXCLUDE_FROM_ALL SYSTEM)
+  foreach(library gtest gtest_main gmock)
+    if(NOT TARGET GTest::${library})
+      add_library(GTest::${library} ALIAS ${library})
+    endif()
+  endforeach()
+endif()
