@@ -15,17 +15,38 @@ namespace {
 // A tokenizer.json is four levels deep; each level costs the parser memory.
 constexpr int kMaxDepth = 64;
 
+// Counts brackets outside strings before anything is allocated for them.
+bool is_too_deep(std::string_view text) {
+  int depth = 0;
+  bool in_string = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (in_string) {
+      if (c == '\\') ++i;
+      if (c == '"') in_string = false;
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '{' || c == '[') {
+      if (++depth > kMaxDepth) return true;
+    } else if (c == '}' || c == ']') {
+      --depth;
+    }
+  }
+  return false;
+}
+
 }  // namespace
 
 Result<Json> parse_json_object(std::span<const std::byte> bytes, const std::string& origin) {
+  const auto* begin = reinterpret_cast<const char*>(bytes.data());
+  if (is_too_deep({begin, bytes.size()})) {
+    return Error{ErrorCode::bad_file,
+                 fmt::format("{}: JSON nested deeper than {} levels", origin, kMaxDepth)};
+  }
   std::string problem;
   std::vector<std::unordered_set<std::string>> keys;  // of the objects that are open, by depth
   const auto callback = [&](int depth, Json::parse_event_t event, Json& parsed) {
     const auto level = static_cast<size_t>(depth);
-    if (depth > kMaxDepth) {
-      if (problem.empty()) problem = fmt::format("nested deeper than {} levels", kMaxDepth);
-      return false;
-    }
     if (event == Json::parse_event_t::object_start) {
       keys.resize(level + 1);
     } else if (event == Json::parse_event_t::key) {
@@ -39,7 +60,6 @@ Result<Json> parse_json_object(std::span<const std::byte> bytes, const std::stri
     }
     return true;
   };
-  const auto* begin = reinterpret_cast<const char*>(bytes.data());
   Json json = Json::parse(begin, begin + bytes.size(), callback, false);
   if (!problem.empty()) return Error{ErrorCode::bad_file, origin + ": " + problem};
   if (json.is_discarded()) return Error{ErrorCode::bad_file, origin + ": not valid JSON"};
@@ -59,6 +79,11 @@ Result<Json> read_json_object(const std::string& path, uint64_t max_bytes) {
   return parse_json_object(file.bytes(), path);
 }
 
+std::string shown(const Json& value) {
+  if (value.is_structured()) return value.type_name();
+  return value.is_string() ? printable(value.get_ref<const std::string&>()) : value.dump();
+}
+
 const Json* JsonObject::find(std::string_view key) const {
   const auto found = object_.find(key);
   return found == object_.end() || found->is_null() ? nullptr : &*found;
@@ -71,10 +96,7 @@ Error JsonObject::error(std::string_view key, std::string_view what) const {
 Error JsonObject::mistyped(std::string_view key, std::string_view expected) const {
   const Json* member = find(key);
   if (member == nullptr) return error(key, fmt::format("missing, expected {}", expected));
-  const std::string shown = member->is_structured() || member->is_string()
-                                ? std::string(member->type_name())
-                                : member->dump();
-  return error(key, fmt::format("expected {}, found {}", expected, shown));
+  return error(key, fmt::format("expected {}, found {}", expected, shown(*member)));
 }
 
 Result<uint64_t> JsonObject::u64(std::string_view key, uint64_t min, uint64_t max) const {

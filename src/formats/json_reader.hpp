@@ -20,6 +20,9 @@ Result<Json> parse_json_object(std::span<const std::byte> bytes, const std::stri
 /// The same from a file of at most `max_bytes`.
 Result<Json> read_json_object(const std::string& path, uint64_t max_bytes);
 
+/// A value for a message: a number, a bool, a string made printable, or "array" and "object".
+std::string shown(const Json& value);
+
 /// Typed members of one object. A null counts as missing. The ..._or functions take a default for
 /// a missing member; a member of another type is always an error.
 class JsonObject {
