@@ -1,0 +1,74 @@
+// The Gemma 4 chat format: messages in, prompt token ids out.
+//
+//   <bos> <|turn> user\n text <turn|> \n ... <|turn> model\n [<|channel> thought\n <channel|>]
+//
+// Turns and channels are control tokens, looked up by piece when a model loads. What a message says
+// is encoded as plain text, so a message that spells "<turn|>" stays six ordinary characters' worth
+// of tokens and ends nothing.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.hpp"
+#include "text/prompt_builder.hpp"
+#include "text/tokenizer.hpp"
+
+namespace kimberlite::text {
+
+enum class Role { system, user, model };
+
+struct Message {
+  Role role;
+  std::string text;
+};
+
+struct ChatOptions {
+  /// End with an open model turn, so that the model answers next.
+  bool add_generation_prompt = true;
+  /// Ask the model to think before it answers.
+  bool thinking = false;
+  /// With thinking off, open the model turn with an empty thought. 12B, 26B-A4B and 31B were
+  /// trained with it; E2B and E4B without.
+  bool empty_thought = true;
+};
+
+/// Immutable; every const function may be called from any thread.
+class ChatFormat {
+ public:
+  /// Keeps a pointer to `tokenizer`. Errors: unsupported, naming the piece that is missing.
+  static Result<ChatFormat> make(const Tokenizer& tokenizer);
+
+  /// The prompt for `messages`, oldest first: what Google's template renders, tokenized. A system
+  /// message leads the conversation; thoughts in earlier model messages are left out; model
+  /// messages in a row are one turn. Errors: invalid_argument for no messages, unsupported where
+  /// an option needs a piece that the vocabulary lacks.
+  Result<std::vector<int32_t>> render(std::span<const Message> messages,
+                                      const ChatOptions& options) const;
+
+ private:
+  explicit ChatFormat(const Tokenizer& tokenizer) : tokenizer_(&tokenizer) {}
+
+  Status add_system_turn(PromptBuilder& prompt, const Message* message, bool thinking) const;
+  Status add_turns(PromptBuilder& prompt, std::span<const Message> messages) const;
+  Status add_generation_prompt(PromptBuilder& prompt, bool primed) const;
+
+  const Tokenizer* tokenizer_;  // Borrowed from the model.
+  int32_t bos_ = kNoToken;
+  int32_t turn_begin_ = kNoToken;
+  int32_t turn_end_ = kNoToken;
+  // Not in every vocabulary, and needed only by some options.
+  std::optional<int32_t> think_;
+  std::optional<int32_t> channel_begin_;
+  std::optional<int32_t> channel_end_;
+};
+
+/// A model's text without its thoughts: everything from <|channel> to <channel|> goes, then white
+/// space at both ends.
+[[nodiscard]] std::string strip_thoughts(std::string_view text);
+
+}  // namespace kimberlite::text
