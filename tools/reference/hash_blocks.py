@@ -64,14 +64,20 @@ def raw_blocks(seed, name, shape, type_name, is_full=False):
     return make(words.reshape(n_blocks, n_words), spread)
 
 
+def stored(seed, name, values, type_name, is_full=False):
+    """uint8 [rows, row bytes]: the matrix `values` (hash weights) as `type_name` in a file."""
+    if type_name in _RAW:
+        blocks = raw_blocks(seed, name, values.shape, type_name, is_full)
+    else:
+        blocks = quantize(values, _TYPES[type_name]).view(np.uint8)
+    return blocks.reshape(values.shape[0], -1)
+
+
 def rounded(seed, name, values, type_name, is_full=False):
     """float32: what a file that stores `values` (hash weights) as `type_name` computes with.
     Vectors stay float32, as in real files."""
     if values.ndim < 2 or type_name == "f32":
         return values
-    if type_name in _RAW:
-        blocks = raw_blocks(seed, name, values.shape, type_name, is_full)
-        blocks = blocks.reshape(values.shape[0], -1)
-    else:
-        blocks = quantize(values, _TYPES[type_name])
-    return dequantize(blocks, _TYPES[type_name]).astype(np.float32).reshape(values.shape)
+    rows = stored(seed, name, values, type_name, is_full)
+    rows = rows.view(np.float16) if type_name == "f16" else rows
+    return dequantize(rows, _TYPES[type_name]).astype(np.float32).reshape(values.shape)

@@ -17,7 +17,7 @@ import torch
 import checkpoint
 import reference
 from golden import write_golden
-from hash_blocks import rounded
+from hash_blocks import rounded, stored
 from hash_weights import hash_stream, tensor
 from mutations import REQUIRED, measure_mutations
 from rope import write_rope
@@ -132,6 +132,11 @@ def write_hash_values(folder):
             "first": [float(v) for v in values[:4]],
             "last": float(values[-1]),
         }
+    name, shape = "blk.1.ffn_up.weight", (2, 512)
+    values = tensor(seed, name, shape)
+    header["stored"] = {"tensor": name, "shape": list(shape)}
+    for kind in (*PLAIN_TYPES, *BLOCK_TYPES):
+        header["stored"][kind] = stored(seed, name, values, kind)[1].tobytes()[-256:].hex()
     write_golden(folder, "hash", header, {})
     os.remove(os.path.join(folder, "hash.bin"))
 

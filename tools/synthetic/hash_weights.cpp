@@ -1,0 +1,81 @@
+// The scales per kind of tensor, and the hash of a name.
+#include "synthetic/hash_weights.hpp"
+
+#include <array>
+#include <cmath>
+
+#include "base/result.hpp"
+
+namespace kimberlite::synthetic {
+namespace {
+
+struct RowScale {
+  std::string_view ending;
+  Affine map;
+};
+constexpr std::array kRows{
+    RowScale{"attn_norm.weight", {1.0f, 0.375f}},
+    RowScale{"ffn_norm.weight", {1.0f, 0.375f}},
+    RowScale{"output_norm.weight", {1.0f, 0.375f}},
+    RowScale{"post_attention_norm.weight", {0.25f, 0.125f}},
+    RowScale{"post_ffw_norm.weight", {0.25f, 0.125f}},
+};
+
+struct MatrixGain {
+  std::string_view ending;
+  double gain;
+};
+constexpr std::array kMatrices{
+    MatrixGain{"token_embd.weight", 4.0},      MatrixGain{"attn_q.weight", 1.0},
+    MatrixGain{"attn_k.weight", 0.03125},      MatrixGain{"attn_v.weight", 0.03125},
+    MatrixGain{"attn_output.weight", 0.03125}, MatrixGain{"ffn_gate.weight", 0.5},
+    MatrixGain{"ffn_up.weight", 1.0},          MatrixGain{"ffn_down.weight", 0.03125},
+};
+
+uint64_t fnv1a64(std::string_view text) {
+  uint64_t value = 0xCBF29CE484222325u;
+  for (const char c : text) value = (value ^ static_cast<unsigned char>(c)) * 0x100000001B3u;
+  return value;
+}
+
+/// "blk.3.attn_q.weight" -> "attn_q.weight"; other names as they are.
+std::string_view ending_of(std::string_view name) {
+  if (!name.starts_with("blk.")) return name;
+  return name.substr(name.find('.', 4) + 1);
+}
+
+}  // namespace
+
+HashStream::HashStream(uint64_t seed, std::string_view name)
+    : key_(mix(fnv1a64(name) ^ mix(seed + kGoldenRatio))) {}
+
+Affine affine(std::string_view name, uint64_t n_in, bool is_full) {
+  const std::string_view ending = ending_of(name);
+  if (ending == "attn_q_norm.weight" || ending == "attn_k_norm.weight") {
+    return is_full ? Affine{0.25f, 0.125f} : Affine{0.3125f, 0.15625f};
+  }
+  if (ending == "layer_output_scale.weight") {
+    if (name.starts_with("blk.0.")) return {0.0625f, 0.015625f};
+    return is_full ? Affine{0.5f, 0.125f} : Affine{0.6875f, 0.1875f};
+  }
+  for (const RowScale& row : kRows) {
+    if (row.ending == ending) return row.map;
+  }
+  for (const MatrixGain& matrix : kMatrices) {
+    if (matrix.ending == ending) {
+      const double spread = matrix.gain * std::sqrt(3.0 / static_cast<double>(n_in));
+      return {0.0f, static_cast<float>(spread)};
+    }
+  }
+  KL_CHECK(false, "a tensor that the hash scheme does not know");
+  return {};
+}
+
+void fill_values(const HashStream& stream, Affine map, uint64_t first, std::span<float> values) {
+  for (size_t i = 0; i < values.size(); ++i) {
+    const float scaled = map.spread * stream.unit(first + i);
+    values[i] = map.offset + scaled;
+  }
+}
+
+}  // namespace kimberlite::synthetic

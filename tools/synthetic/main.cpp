@@ -1,0 +1,111 @@
+// kimberlite-make-model: writes a synthetic GGUF model, tiny or of real size.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <string>
+
+#include "base/os.hpp"
+#include "synthetic/model_file.hpp"
+
+namespace {
+
+using kimberlite::formats::GgmlType;
+using kimberlite::synthetic::ModelShape;
+
+struct Options {
+  std::string shape = "tiny12";
+  std::string type = "q4_0";
+  std::string embedding_type;
+  std::string output;
+  uint32_t n_layers = 0;
+  uint32_t vocab = 0;
+  uint64_t seed = 1;
+};
+
+std::string list_shapes() {
+  std::string text = "Shapes:\n";
+  for (const ModelShape& shape : kimberlite::synthetic::named_shapes()) {
+    text += fmt::format(
+        "  {:<11} {:2} layers, hidden {}, ffn {}, {} heads, window {}, vocabulary {}\n", shape.name,
+        shape.n_layers, shape.hidden, shape.ffn, shape.n_heads, shape.window, shape.vocab);
+  }
+  return text +
+         "\nExamples:\n"
+         "  kimberlite-make-model --shape tiny12 --type f32 --seed 13 tiny12.gguf\n"
+         "  kimberlite-make-model --shape 12b --type q4_0 12b.gguf           6.7 GB\n"
+         "  kimberlite-make-model --shape 12b --layers 6 --vocab 8192 six.gguf\n";
+}
+
+void add_options(CLI::App& app, Options& options) {
+  const CLI::Validator types =
+      CLI::IsMember({"f32", "f16", "bf16", "q8_0", "q4_0", "q4_k", "q6_k"});
+  app.add_option("--shape", options.shape, "one of the shapes below")->capture_default_str();
+  app.add_option("--layers", options.n_layers, "another number of layers (the last is full)");
+  app.add_option("--vocab", options.vocab, "another vocabulary size, from 512");
+  app.add_option("--type", options.type, "how matrices are stored")
+      ->check(types)
+      ->capture_default_str();
+  app.add_option("--embedding-type", options.embedding_type,
+                 "how the embedding is stored (default: as the matrices)")
+      ->check(types);
+  app.add_option("--seed", options.seed, "of the hash that the weights are")->capture_default_str();
+  app.add_option("OUT.gguf", options.output, "the file to write")->required();
+  app.footer(list_shapes());
+}
+
+/// A line on stderr at most ten times a second; on a terminal it overwrites itself.
+class ProgressLine {
+ public:
+  bool operator()(uint64_t done, uint64_t all) {
+    const auto now = std::chrono::steady_clock::now();
+    if (done < all && now - last_ < interval_) return true;
+    last_ = now;
+    const double seconds = std::chrono::duration<double>(now - start_).count();
+    const double unit = all < 1'000'000'000 ? 1e-6 : 1e-9;
+    fmt::print(stderr, "{}{:.2f} of {:.2f} {}, {:.2f} GB/s{}", is_terminal_ ? "\r" : "",
+               static_cast<double>(done) * unit, static_cast<double>(all) * unit,
+               unit < 1e-8 ? "GB" : "MB",
+               static_cast<double>(done) * 1e-9 / std::max(seconds, 1e-3),
+               is_terminal_ && done < all ? "" : "\n");
+    return true;
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  bool is_terminal_ = kimberlite::os::stderr_is_terminal();
+  Clock::duration interval_ = std::chrono::milliseconds(is_terminal_ ? 100 : 5000);
+  Clock::time_point start_ = Clock::now();
+  Clock::time_point last_ = start_;
+};
+
+int fail(const std::string& message) {
+  fmt::print(stderr, "kimberlite-make-model: {}\n", message);
+  return 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Options options;
+  CLI::App app("Writes a GGUF model with hash weights: the structure of Gemma 4, no knowledge.");
+  add_options(app, options);
+  CLI11_PARSE(app, argc, argv);
+
+  auto shape = kimberlite::synthetic::find_shape(options.shape);
+  if (!shape) return fail(fmt::format("no shape is called {}; see --help", options.shape));
+  if (options.n_layers != 0) shape->n_layers = options.n_layers;
+  if (options.vocab != 0) shape->vocab = options.vocab;
+  if (options.embedding_type.empty()) options.embedding_type = options.type;
+  const auto matrices = kimberlite::formats::find_ggml_type(options.type);
+  const auto embedding = kimberlite::formats::find_ggml_type(options.embedding_type);
+  if (!matrices || !embedding) return fail("a type that this build does not know");
+
+  ProgressLine line;
+  const auto status = kimberlite::synthetic::write_model(
+      *shape, options.seed, {*matrices, *embedding}, options.output,
+      [&line](uint64_t done, uint64_t all) { return line(done, all); });
+  return status.ok() ? 0 : fail(status.error().message);
+}

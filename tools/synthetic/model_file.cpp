@@ -1,0 +1,217 @@
+// Metadata keys and tensor bytes of a synthetic model.
+#include "synthetic/model_file.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <thread>
+
+#include "formats/quant.hpp"
+#include "synthetic/hash_blocks.hpp"
+#include "synthetic/hash_weights.hpp"
+#include "synthetic/tokenizer.hpp"
+
+namespace kimberlite::synthetic {
+namespace {
+
+using formats::GgmlType;
+using formats::GgufWriter;
+
+constexpr uint64_t kChunkElements = uint64_t{1} << 20;  // per thread; whole blocks of every type
+constexpr uint64_t kThreads = 2;
+
+/// general.file_type: a label for people, after ggml's list of presets.
+uint32_t file_type_of(GgmlType type) {
+  switch (type) {
+    case GgmlType::f16:
+      return 1;
+    case GgmlType::q4_0:
+      return 2;
+    case GgmlType::q8_0:
+      return 7;
+    case GgmlType::q4_k:
+      return 14;
+    case GgmlType::q6_k:
+      return 18;
+    case GgmlType::bf16:
+      return 32;
+    default:
+      return 0;
+  }
+}
+
+void set_hyperparameters(const ModelShape& shape, GgmlType matrices, GgufWriter& writer) {
+  writer.set_string("general.architecture", "gemma4");
+  writer.set_string("general.type", "model");
+  writer.set_string("general.name", fmt::format("synthetic {}", shape.name));
+  writer.set_u32("general.file_type", file_type_of(matrices));
+  writer.set_u32("general.quantization_version", 2);
+  writer.set_i32("general.sampling.top_k", 64);
+  writer.set_f32("general.sampling.top_p", 0.95f);
+  writer.set_f32("general.sampling.temp", 1.0f);
+
+  std::vector<int32_t> n_kv;
+  std::vector<bool> is_sliding;
+  for (uint32_t layer = 0; layer < shape.n_layers; ++layer) {
+    n_kv.push_back(static_cast<int32_t>(shape.n_kv(layer)));
+    is_sliding.push_back(!shape.is_full(layer));
+  }
+  writer.set_u32("gemma4.context_length", shape.context);
+  writer.set_u32("gemma4.block_count", shape.n_layers);
+  writer.set_u32("gemma4.embedding_length", shape.hidden);
+  writer.set_u32("gemma4.feed_forward_length", shape.ffn);
+  writer.set_u32("gemma4.vocab_size", shape.vocab);
+  writer.set_u32("gemma4.embedding_length_per_layer_input", 0);
+  writer.set_f32("gemma4.final_logit_softcapping", shape.softcap);
+  writer.set_u32("gemma4.attention.head_count", shape.n_heads);
+  writer.set_array("gemma4.attention.head_count_kv", std::span<const int32_t>(n_kv));
+  writer.set_u32("gemma4.attention.key_length", shape.head_dim_full);
+  writer.set_u32("gemma4.attention.value_length", shape.head_dim_full);
+  writer.set_u32("gemma4.attention.key_length_swa", shape.head_dim_sliding);
+  writer.set_u32("gemma4.attention.value_length_swa", shape.head_dim_sliding);
+  writer.set_u32("gemma4.attention.sliding_window", shape.window);
+  writer.set_array("gemma4.attention.sliding_window_pattern", is_sliding);
+  writer.set_u32("gemma4.attention.shared_kv_layers", 0);
+  writer.set_f32("gemma4.attention.layer_norm_rms_epsilon", shape.eps);
+  writer.set_f32("gemma4.rope.freq_base", shape.rope_theta_full);
+  writer.set_f32("gemma4.rope.freq_base_swa", shape.rope_theta_sliding);
+  writer.set_u32("gemma4.rope.dimension_count", shape.head_dim_full);
+  writer.set_u32("gemma4.rope.dimension_count_swa", shape.head_dim_sliding);
+}
+
+void set_tokenizer(uint32_t vocab, GgufWriter& writer) {
+  const Tokenizer tokenizer = make_tokenizer(vocab);
+  const std::vector<float> scores(vocab, -1000.0f);
+  writer.set_string("tokenizer.ggml.model", "gemma4");
+  writer.set_array("tokenizer.ggml.tokens", std::span<const std::string>(tokenizer.pieces));
+  writer.set_array("tokenizer.ggml.scores", std::span<const float>(scores));
+  writer.set_array("tokenizer.ggml.token_type", std::span<const int32_t>(tokenizer.types));
+  writer.set_array("tokenizer.ggml.merges", std::span<const std::string>(tokenizer.merges));
+  writer.set_u32("tokenizer.ggml.padding_token_id", 0);
+  writer.set_u32("tokenizer.ggml.eos_token_id", 1);
+  writer.set_u32("tokenizer.ggml.bos_token_id", 2);
+  writer.set_u32("tokenizer.ggml.unknown_token_id", 3);
+  writer.set_u32("tokenizer.ggml.mask_token_id", 4);
+  writer.set_bool("tokenizer.ggml.add_bos_token", true);
+  writer.set_bool("tokenizer.ggml.add_space_prefix", false);
+}
+
+/// Divisors of the angles of a full head: 1 rotates, 1e30 stands still.
+std::vector<float> rope_divisors(const ModelShape& shape) {
+  std::vector<float> divisors(shape.head_dim_full / 2, 1e30f);
+  const float n_rotating = shape.partial_rotary * static_cast<float>(shape.head_dim_full) / 2.0f;
+  std::fill_n(divisors.begin(), static_cast<size_t>(n_rotating), 1.0f);
+  return divisors;
+}
+
+GgmlType type_of(const TensorSpec& tensor, const ModelTypes& types) {
+  if (!tensor.is_matrix) return GgmlType::f32;
+  return tensor.name == "token_embd.weight" ? types.embedding : types.matrices;
+}
+
+/// Bytes of any run of whole blocks of one tensor.
+class TensorMaker {
+ public:
+  TensorMaker(uint64_t seed, const TensorSpec& tensor, GgmlType type)
+      : type_(type),
+        map_(affine(tensor.name, tensor.ne[0], tensor.is_full)),
+        from_blocks_(!formats::can_quantize(type) ||
+                     (can_make_blocks(type) && tensor.n_elements() > kExactElements)),
+        stream_(seed, from_blocks_ ? fmt::format("{}#{}", tensor.name, formats::traits(type).name)
+                                   : tensor.name) {}
+
+  void make(uint64_t first, uint64_t count, std::span<std::byte> bytes) const {
+    if (from_blocks_) {
+      const uint64_t first_block = first / formats::traits(type_).block_elems;
+      fill_blocks(type_, stream_, map_.spread, first_block, bytes);
+      return;
+    }
+    std::vector<float> values(count);
+    fill_values(stream_, map_, first, values);
+    formats::quantize_row(type_, values.data(), bytes.data(), count);
+  }
+
+ private:
+  GgmlType type_;
+  Affine map_;
+  bool from_blocks_;
+  HashStream stream_;
+};
+
+/// Two chunks at a time, one per thread, pushed in order.
+Status push_tensor(const TensorMaker& maker, GgmlType type, uint64_t n_elements,
+                   const formats::ByteSink& sink) {
+  const formats::GgmlTraits& traits = formats::traits(type);
+  const auto bytes_of = [&](uint64_t n) { return n / traits.block_elems * traits.block_bytes; };
+  std::vector<std::byte> buffer;
+  for (uint64_t done = 0; done < n_elements;) {
+    const uint64_t count = std::min(n_elements - done, kThreads * kChunkElements);
+    const uint64_t first_count = std::min(count, kChunkElements);
+    buffer.resize(bytes_of(count));
+    const std::span<std::byte> bytes(buffer);
+    const uint64_t split = bytes_of(first_count);
+    std::jthread second;
+    if (count > first_count) {
+      second =
+          std::jthread([&maker, bytes, split, from = done + first_count, n = count - first_count] {
+            maker.make(from, n, bytes.subspan(split));
+          });
+    }
+    maker.make(done, first_count, bytes.first(split));
+    if (second.joinable()) second.join();
+    KL_TRY(sink(bytes));
+    done += count;
+  }
+  return {};
+}
+
+Status check(const ModelShape& shape, const ModelTypes& types) {
+  if (shape.vocab < kMinVocab) {
+    return Error{ErrorCode::invalid_argument,
+                 fmt::format("vocabulary: at least {}, asked for {}", kMinVocab, shape.vocab)};
+  }
+  if (shape.n_layers == 0) {
+    return Error{ErrorCode::invalid_argument, "layers: at least 1, asked for 0"};
+  }
+  for (const GgmlType type : {types.matrices, types.embedding}) {
+    if (formats::can_quantize(type) || can_make_blocks(type)) continue;
+    return Error{ErrorCode::invalid_argument,
+                 fmt::format("type {}: cannot be made; f32, f16, bf16, q8_0, q4_0, q4_k, q6_k can",
+                             formats::traits(type).name)};
+  }
+  return {};
+}
+
+}  // namespace
+
+Status write_model(const ModelShape& shape, uint64_t seed, ModelTypes types,
+                   const std::string& path, const formats::WriteProgress& progress) {
+  KL_TRY(check(shape, types));
+  GgufWriter writer;
+  set_hyperparameters(shape, types.matrices, writer);
+  set_tokenizer(shape.vocab, writer);
+  const std::vector<TensorSpec> tensors = list_tensors(shape);
+  for (const TensorSpec& tensor : tensors) {
+    KL_TRY(writer.add_tensor(tensor.name, type_of(tensor, types), tensor.ne));
+  }
+  const auto source = [&](size_t index, const formats::ByteSink& sink) -> Status {
+    const TensorSpec& tensor = tensors[index];
+    if (tensor.name == "rope_freqs.weight") {
+      const std::vector<float> divisors = rope_divisors(shape);
+      return sink(std::as_bytes(std::span<const float>(divisors)));
+    }
+    const GgmlType type = type_of(tensor, types);
+    return push_tensor(TensorMaker(seed, tensor, type), type, tensor.n_elements(), sink);
+  };
+  return writer.write(path, source, progress);
+}
+
+std::vector<float> make_values(const ModelShape& shape, uint64_t seed, const TensorSpec& tensor) {
+  if (tensor.name == "rope_freqs.weight") return rope_divisors(shape);
+  std::vector<float> values(tensor.n_elements());
+  fill_values(HashStream(seed, tensor.name), affine(tensor.name, tensor.ne[0], tensor.is_full), 0,
+              values);
+  return values;
+}
+
+}  // namespace kimberlite::synthetic

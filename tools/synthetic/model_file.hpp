@@ -1,0 +1,38 @@
+// Writes a synthetic model as a complete GGUF file.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/result.hpp"
+#include "formats/gguf_writer.hpp"
+#include "synthetic/shapes.hpp"
+
+namespace kimberlite::synthetic {
+
+/// How matrices are stored: f32, f16, bf16, q8_0, q4_0, q4_k, q6_k. Vectors are always f32.
+struct ModelTypes {
+  ModelTypes(formats::GgmlType all) : matrices(all), embedding(all) {}
+  ModelTypes(formats::GgmlType layers, formats::GgmlType table)
+      : matrices(layers), embedding(table) {}
+
+  formats::GgmlType matrices;   // of the layers
+  formats::GgmlType embedding;  // token_embd.weight, which is the output head too
+};
+
+/// Writes `path` with all metadata, a synthetic tokenizer and hash weights. A matrix of a tiny
+/// model holds exactly the hash values, quantised where `types` says so; q4_0 and q8_0 matrices of
+/// more than kExactElements elements, and all q4_k and q6_k ones, are random valid blocks. Streams
+/// with two threads; memory use is a few MiB whatever the size. `progress` may cancel. Errors:
+/// invalid_argument (a type that cannot be made, rows that are no whole blocks, a vocabulary under
+/// kMinVocab), io, cancelled.
+Status write_model(const ModelShape& shape, uint64_t seed, ModelTypes types,
+                   const std::string& path, const formats::WriteProgress& progress = {});
+
+inline constexpr uint64_t kExactElements = uint64_t{1} << 22;
+
+/// The float32 values of one tensor as written with type f32: what a CPU reference computes with.
+std::vector<float> make_values(const ModelShape& shape, uint64_t seed, const TensorSpec& tensor);
+
+}  // namespace kimberlite::synthetic
