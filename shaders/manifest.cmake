@@ -6,3 +6,20 @@ kimberlite_module(rms_norm SOURCE rms_norm.comp)
 kimberlite_module(rms_norm_workgroup SOURCE rms_norm.comp DEFINES WORKGROUP_ROWS)
 kimberlite_module(residual_norm SOURCE residual_norm.comp)
 kimberlite_module(residual_norm_workgroup SOURCE residual_norm.comp DEFINES WORKGROUP_ROWS)
+
+# gated activation
+kimberlite_module(geglu SOURCE geglu.comp)
+
+# attention and the KV cache
+kimberlite_module(rope_kv SOURCE rope_kv.comp)
+kimberlite_module(rope_q SOURCE rope_kv.comp DEFINES Q_ONLY)
+kimberlite_module(attention SOURCE attention.comp)
+kimberlite_module(attention_texel SOURCE attention.comp DEFINES WIDE_TEXEL)
+kimberlite_module(attention_workgroup SOURCE attention.comp DEFINES WORKGROUP)
+kimberlite_module(attention_workgroup_texel SOURCE attention.comp DEFINES WORKGROUP WIDE_TEXEL)
+kimberlite_module(attention_split SOURCE attention.comp DEFINES SPLIT)
+kimberlite_module(attention_split_texel SOURCE attention.comp DEFINES SPLIT WIDE_TEXEL)
+kimberlite_module(attention_split_workgroup SOURCE attention.comp DEFINES SPLIT WORKGROUP)
+kimberlite_module(attention_split_workgroup_texel SOURCE attention.comp
+                  DEFINES SPLIT WORKGROUP WIDE_TEXEL)
+kimberlite_module(attention_merge SOURCE attention_merge.comp)
