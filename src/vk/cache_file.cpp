@@ -2,6 +2,8 @@
 // The checksum is FNV-1a over the blob: it finds torn writes, it is no defence against an attacker.
 #include "vk/cache_file.hpp"
 
+#include <fmt/format.h>
+
 #include <cstdint>
 #include <cstring>
 #include <filesystem>
@@ -36,7 +38,9 @@ std::filesystem::path to_path(const std::string& utf8) {
 }  // namespace
 
 std::string cache_key(const DeviceSnapshot& snapshot) {
-  return snapshot.driver_uuid + ' ' + snapshot.pipeline_cache_uuid + ' ' + KIMBERLITE_VERSION;
+  // The version and the info too: lavapipe has the same two UUIDs in every version.
+  return fmt::format("{} {} {:#x} '{}' {}", snapshot.driver_uuid, snapshot.pipeline_cache_uuid,
+                     snapshot.driver_version, snapshot.driver_info, KIMBERLITE_VERSION);
 }
 
 std::optional<std::vector<std::byte>> find_cached_blob(const std::string& path,

@@ -13,7 +13,7 @@
 
 namespace kimberlite::vk {
 
-/// What a cache file is good for: driver UUID, pipeline cache UUID and build.
+/// What a cache file is good for: driver (UUIDs and version) and build.
 std::string cache_key(const DeviceSnapshot& snapshot);
 
 /// The blob of the file, or nothing if it is absent, damaged or has another key.

@@ -131,10 +131,11 @@ concept Structure = requires(T& value, int& visitor) {
 struct Writer {
   Json object = Json::object();
 
-  static Json value_of(const DeviceType& type) { return device_type_text(type); }
   template <typename T>
   static Json value_of(T& value) {
-    if constexpr (Structure<T>) {
+    if constexpr (std::same_as<T, DeviceType>) {
+      return device_type_text(value);
+    } else if constexpr (Structure<T>) {
       Writer inner;
       visit(inner, value);
       return inner.object;
