@@ -1,0 +1,261 @@
+// Blocks are packed here from known codes and scales, the reverse of what the code under test does;
+// all products are small enough to be exact in float, so every comparison is for equality.
+#include "formats/quant.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <random>
+#include <vector>
+
+#include "base/numeric.hpp"
+#include "tests/formats/bytes.hpp"
+
+namespace kimberlite::formats {
+namespace {
+
+constexpr uint16_t kHalf0_5 = 0x3800;     // 0.5
+constexpr uint16_t kHalf0_25 = 0x3400;    // 0.25
+constexpr uint16_t kHalfMinus2 = 0xc000;  // -2
+
+std::vector<float> dequantize(GgmlType type, const Bytes& bytes, uint64_t n) {
+  EXPECT_EQ(bytes.str().size(), *row_bytes(type, n));
+  std::vector<float> out(n);
+  dequantize_row(type, bytes.span().data(), out.data(), n);
+  return out;
+}
+
+std::string quantize(GgmlType type, const std::vector<float>& values) {
+  std::string out(*row_bytes(type, values.size()), '\0');
+  quantize_row(type, values.data(), reinterpret_cast<std::byte*>(out.data()), values.size());
+  return out;
+}
+
+std::vector<int> random_codes(size_t n, int low, int high, uint32_t seed) {
+  std::mt19937 random(seed);
+  std::vector<int> codes(n);
+  for (int& code : codes)
+    code = low + static_cast<int>(random() % static_cast<uint32_t>(high - low + 1));
+  return codes;
+}
+
+// Element i and i + 16 share byte i % 16.
+Bytes& put_nibbles(Bytes& bytes, const std::vector<int>& codes) {
+  for (size_t i = 0; i < 16; ++i) {
+    bytes.u8(static_cast<uint8_t>((codes[i] & 15) | ((codes[i + 16] & 15) << 4)));
+  }
+  return bytes;
+}
+
+uint32_t fifth_bits(const std::vector<int>& codes) {
+  uint32_t bits = 0;
+  for (size_t i = 0; i < 32; ++i) bits |= static_cast<uint32_t>(codes[i] >> 4) << i;
+  return bits;
+}
+
+TEST(Dequantize, PlainFloats) {
+  Bytes f32, f16, bf16;
+  f32.f32(1.5f).f32(-3e38f);
+  f16.u16(0x3e00).u16(0x0001).u16(0xfbff);
+  bf16.u16(0x3fc0).u16(0xc2f7);
+  EXPECT_EQ(dequantize(GgmlType::f32, f32, 2), (std::vector<float>{1.5f, -3e38f}));
+  EXPECT_EQ(dequantize(GgmlType::f16, f16, 3), (std::vector<float>{1.5f, 0x1p-24f, -65504.0f}));
+  EXPECT_EQ(dequantize(GgmlType::bf16, bf16, 2), (std::vector<float>{1.5f, -123.5f}));
+}
+
+TEST(Dequantize, BlocksOf32) {
+  const std::vector<int> q4 = random_codes(32, 0, 15, 1);
+  const std::vector<int> q5 = random_codes(32, 0, 31, 2);
+  const std::vector<int> q8 = random_codes(32, -128, 127, 3);
+  Bytes q4_0, q4_1, q5_0, q5_1, q8_0;
+  put_nibbles(q4_0.u16(kHalfMinus2), q4);
+  put_nibbles(q4_1.u16(kHalf0_5).u16(kHalfMinus2), q4);
+  put_nibbles(q5_0.u16(kHalf0_25).u32(fifth_bits(q5)), q5);
+  put_nibbles(q5_1.u16(kHalf0_25).u16(kHalf0_5).u32(fifth_bits(q5)), q5);
+  q8_0.u16(kHalf0_5);
+  for (const int q : q8) q8_0.u8(static_cast<uint8_t>(q));
+  const auto x4_0 = dequantize(GgmlType::q4_0, q4_0, 32);
+  const auto x4_1 = dequantize(GgmlType::q4_1, q4_1, 32);
+  const auto x5_0 = dequantize(GgmlType::q5_0, q5_0, 32);
+  const auto x5_1 = dequantize(GgmlType::q5_1, q5_1, 32);
+  const auto x8_0 = dequantize(GgmlType::q8_0, q8_0, 32);
+  for (size_t i = 0; i < 32; ++i) {
+    EXPECT_EQ(x4_0[i], -2.0f * static_cast<float>(q4[i] - 8)) << i;
+    EXPECT_EQ(x4_1[i], 0.5f * static_cast<float>(q4[i]) - 2.0f) << i;
+    EXPECT_EQ(x5_0[i], 0.25f * static_cast<float>(q5[i] - 16)) << i;
+    EXPECT_EQ(x5_1[i], 0.25f * static_cast<float>(q5[i]) + 0.5f) << i;
+    EXPECT_EQ(x8_0[i], 0.5f * static_cast<float>(q8[i])) << i;
+  }
+}
+
+// The twelve bytes that hold eight 6-bit scales and eight 6-bit minima.
+Bytes& put_k_scales(Bytes& bytes, const std::vector<int>& scale, const std::vector<int>& min) {
+  for (size_t j = 0; j < 4; ++j)
+    bytes.u8(static_cast<uint8_t>(scale[j] | ((scale[j + 4] >> 4) << 6)));
+  for (size_t j = 0; j < 4; ++j) bytes.u8(static_cast<uint8_t>(min[j] | ((min[j + 4] >> 4) << 6)));
+  for (size_t j = 4; j < 8; ++j)
+    bytes.u8(static_cast<uint8_t>((scale[j] & 15) | ((min[j] & 15) << 4)));
+  return bytes;
+}
+
+// Elements 64 p + l and 64 p + 32 + l share byte 32 p + l.
+Bytes& put_k_nibbles(Bytes& bytes, const std::vector<int>& q) {
+  for (size_t p = 0; p < 4; ++p) {
+    for (size_t l = 0; l < 32; ++l) {
+      bytes.u8(static_cast<uint8_t>((q[64 * p + l] & 15) | ((q[64 * p + 32 + l] & 15) << 4)));
+    }
+  }
+  return bytes;
+}
+
+TEST(Dequantize, Q4_K) {
+  for (uint32_t seed = 0; seed < 20; ++seed) {
+    const auto q = random_codes(256, 0, 15, seed);
+    const auto scale = random_codes(8, 0, 63, seed + 100);
+    const auto min = random_codes(8, 0, 63, seed + 200);
+    Bytes block;
+    put_k_nibbles(put_k_scales(block.u16(kHalf0_5).u16(kHalf0_25), scale, min), q);
+    const auto x = dequantize(GgmlType::q4_k, block, 256);
+    for (size_t i = 0; i < 256; ++i) {
+      const float expected =
+          0.5f * static_cast<float>(scale[i / 32] * q[i]) - 0.25f * static_cast<float>(min[i / 32]);
+      ASSERT_EQ(x[i], expected) << "seed " << seed << " element " << i;
+    }
+  }
+}
+
+TEST(Dequantize, Q5_K) {
+  for (uint32_t seed = 0; seed < 20; ++seed) {
+    const auto q = random_codes(256, 0, 31, seed);
+    const auto scale = random_codes(8, 0, 63, seed + 100);
+    const auto min = random_codes(8, 0, 63, seed + 200);
+    Bytes block;
+    put_k_scales(block.u16(kHalf0_5).u16(kHalfMinus2), scale, min);
+    for (size_t l = 0; l < 32; ++l) {
+      int high = 0;
+      for (size_t group = 0; group < 8; ++group) high |= (q[32 * group + l] >> 4) << group;
+      block.u8(static_cast<uint8_t>(high));
+    }
+    put_k_nibbles(block, q);
+    const auto x = dequantize(GgmlType::q5_k, block, 256);
+    for (size_t i = 0; i < 256; ++i) {
+      const float expected =
+          0.5f * static_cast<float>(scale[i / 32] * q[i]) + 2.0f * static_cast<float>(min[i / 32]);
+      ASSERT_EQ(x[i], expected) << "seed " << seed << " element " << i;
+    }
+  }
+}
+
+TEST(Dequantize, Q6_K) {
+  for (uint32_t seed = 0; seed < 20; ++seed) {
+    const auto q = random_codes(256, -32, 31, seed);
+    const auto scale = random_codes(16, -128, 127, seed + 100);
+    std::vector<uint8_t> low(128), high(64);
+    for (size_t i = 0; i < 256; ++i) {
+      const auto code = static_cast<uint32_t>(q[i] + 32);
+      const size_t half = i / 128, quarter = i % 128 / 32, l = i % 32;
+      // Quarters 0 and 2 share bytes 0-31 of the half, quarters 1 and 3 bytes 32-63.
+      const uint32_t nibble = (code & 15u) << (quarter >= 2 ? 4 : 0);
+      uint8_t& low_byte = low[64 * half + 32 * (quarter % 2) + l];
+      low_byte = static_cast<uint8_t>(low_byte | nibble);
+      uint8_t& high_byte = high[32 * half + l];
+      high_byte = static_cast<uint8_t>(high_byte | ((code >> 4) << (2 * quarter)));
+    }
+    Bytes block;
+    for (const uint8_t b : low) block.u8(b);
+    for (const uint8_t b : high) block.u8(b);
+    for (const int s : scale) block.u8(static_cast<uint8_t>(s));
+    block.u16(kHalf0_25);
+    const auto x = dequantize(GgmlType::q6_k, block, 256);
+    for (size_t i = 0; i < 256; ++i) {
+      ASSERT_EQ(x[i], 0.25f * static_cast<float>(scale[i / 16] * q[i]))
+          << "seed " << seed << " element " << i;
+    }
+  }
+}
+
+// The extreme value keeps its sign and becomes code 0, so the scale's sign is its opposite.
+TEST(Quantize, Q4_0KnownBytes) {
+  std::vector<float> x(32, 0.0f);
+  x[0] = 8.0f;   // the extreme: d = -1, code 0
+  x[1] = -8.0f;  // as large, but later: code 16 is cut to 15
+  x[2] = 3.0f;   // 5.5 is cut to 5
+  x[3] = 2.5f;   // exactly between: 6.0 is 6
+  x[16] = -1.0f;
+  const std::string b = quantize(GgmlType::q4_0, x);
+  const std::vector<uint8_t> expected = {0x00, 0xbc, 0x90, 0x8f, 0x85, 0x86};
+  for (size_t i = 0; i < expected.size(); ++i) {
+    EXPECT_EQ(static_cast<uint8_t>(b[i]), expected[i]) << i;
+  }
+  for (size_t i = 6; i < 18; ++i) EXPECT_EQ(static_cast<uint8_t>(b[i]), 0x88) << i;
+}
+
+TEST(Quantize, Q8_0KnownBytes) {
+  std::vector<float> x(32, 0.0f);
+  x[0] = -127.0f;  // d = 1
+  x[1] = 0.5f;     // halves go away from zero
+  x[2] = -0.5f;
+  x[3] = 2.5f;
+  x[4] = 126.4f;
+  const std::string b = quantize(GgmlType::q8_0, x);
+  const std::vector<uint8_t> expected = {0x00, 0x3c, 0x81, 0x01, 0xff, 0x03, 0x7e, 0x00};
+  for (size_t i = 0; i < expected.size(); ++i) {
+    EXPECT_EQ(static_cast<uint8_t>(b[i]), expected[i]) << i;
+  }
+}
+
+TEST(Quantize, ZeroTinyAndHostileBlocks) {
+  std::vector<float> zeros(32, 0.0f), tiny(32, 1e-42f), bad(32, 1.0f);
+  tiny[5] = 0.0f;
+  bad[3] = NAN;
+  bad[4] = INFINITY;
+  for (const GgmlType type : {GgmlType::q4_0, GgmlType::q8_0}) {
+    for (const auto& x : {zeros, tiny}) {
+      Bytes bytes;
+      bytes.raw(quantize(type, x));
+      for (const float back : dequantize(type, bytes, 32)) EXPECT_EQ(back, 0.0f);
+    }
+    (void)quantize(type, bad);  // no undefined conversion: the sanitizer build watches this
+  }
+}
+
+// Each code's reach: half a step, plus what rounding the scale to f16 moves the largest code, and
+// for q4_0 a whole step at the end that has no code 16.
+TEST(Quantize, RoundTripStaysWithinTheFormatsBound) {
+  std::mt19937 random(7);
+  std::normal_distribution<float> normal(0.0f, 0.02f);
+  std::vector<float> x(32 * 64);
+  for (float& v : x) v = normal(random);
+  const auto check = [&](GgmlType type, float codes, float extra) {
+    Bytes bytes;
+    bytes.raw(quantize(type, x));
+    const auto back = dequantize(type, bytes, x.size());
+    for (size_t block = 0; block < x.size(); block += 32) {
+      float amax = 0.0f;
+      for (size_t i = 0; i < 32; ++i) amax = std::max(amax, std::fabs(x[block + i]));
+      const float step = amax / codes;
+      for (size_t i = block; i < block + 32; ++i) {
+        EXPECT_LE(std::fabs(back[i] - x[i]), step * (0.5f + extra) + amax * 0x1p-10f) << i;
+      }
+    }
+  };
+  check(GgmlType::q4_0, 8.0f, 0.5f);
+  check(GgmlType::q8_0, 127.0f, 0.0f);
+}
+
+TEST(Quantize, FloatsRoundToNearestEven) {
+  EXPECT_EQ(quantize(GgmlType::f16, {1.0f + 0x1p-11f, 1.0f + 3 * 0x1p-11f, 65504.0f}),
+            Bytes().u16(0x3c00).u16(0x3c02).u16(0x7bff).str());
+  EXPECT_EQ(quantize(GgmlType::bf16, {1.0f + 0x1p-8f, 1.0f + 3 * 0x1p-8f, -2.0f}),
+            Bytes().u16(0x3f80).u16(0x3f82).u16(0xc000).str());
+}
+
+TEST(Quantize, SaysWhatItCanDo) {
+  EXPECT_TRUE(can_dequantize(GgmlType::q6_k));
+  EXPECT_FALSE(can_quantize(GgmlType::q6_k));
+  EXPECT_FALSE(can_dequantize(GgmlType::iq2_xxs));
+  EXPECT_TRUE(can_quantize(GgmlType::q4_0));
+}
+
+}  // namespace
+}  // namespace kimberlite::formats
