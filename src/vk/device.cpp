@@ -208,7 +208,11 @@ bool Device::reached(uint64_t value) const {
   return now >= value;
 }
 
-void Device::simulate_loss() { state_->lost = true; }
+void Device::simulate_loss() {
+  // On a device that is really lost nothing is pending, so its objects may be destroyed at once.
+  vkDeviceWaitIdle(state_->device);
+  state_->lost = true;
+}
 
 Device::Counters Device::counters() const {
   Counters counters;

@@ -147,7 +147,8 @@ Result<std::unique_ptr<PipelineCache>> PipelineCache::make(Device& device, std::
   std::optional<std::vector<std::byte>> blob;
   if (!state.file.empty()) blob = find_cached_blob(state.file, state.key);
   auto info = vk_info<VkPipelineCacheCreateInfo>(VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO);
-  if (blob) {
+  // A blob without payload is left out: SwiftShader would put a second header around it.
+  if (blob && blob->size() > sizeof(VkPipelineCacheHeaderVersionOne)) {
     info.initialDataSize = blob->size();
     info.pInitialData = blob->data();
   }

@@ -20,6 +20,7 @@ class VkTest : public ::testing::Test {
  protected:
   void SetUp() override {
     auto made = Instance::make({.validation = true});
+    validated_ = made.ok();
     if (!made.ok() && made.error().code == ErrorCode::unsupported) made = Instance::make({});
     ASSERT_TRUE(made.ok()) << made.error().message;
     instance_ = std::move(made).value();
@@ -27,6 +28,7 @@ class VkTest : public ::testing::Test {
     ASSERT_FALSE(snapshots.empty());
     auto plan = plan_device(snapshots[0], options_);
     ASSERT_TRUE(plan.ok()) << plan.error().message;
+    if (discrete_) plan->caps.unified_memory = false;
     auto device = Device::make(*instance_, 0, *plan);
     ASSERT_TRUE(device.ok()) << device.error().message;
     device_ = std::move(device).value();
@@ -94,8 +96,10 @@ class VkTest : public ::testing::Test {
     return std::move(recorder).value();
   }
 
-  PlanOptions options_;  // set before SetUp, in a derived constructor
+  PlanOptions options_;    // set before SetUp, in a derived constructor
+  bool discrete_ = false;  // likewise: device memory is not mapped, as on a discrete card
   bool expects_messages_ = false;
+  bool validated_ = false;
   std::unique_ptr<Instance> instance_;
   std::unique_ptr<Device> device_;
   std::unique_ptr<PipelineCache> cache_;
