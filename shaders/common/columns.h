@@ -1,6 +1,6 @@
 // Columns: what one pass over the model computes, in device memory, so that a recorded executable
 // serves every token. A column is (token, position, sequence).
-#include "common/types.h"
+#include "types.h"
 KL_STRUCTS_BEGIN
 struct Column {
   u32 token;      // id in the vocabulary
