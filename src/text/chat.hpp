@@ -3,8 +3,8 @@
 //   <bos> <|turn> user\n text <turn|> \n ... <|turn> model\n [<|channel> thought\n <channel|>]
 //
 // Turns and channels are control tokens, looked up by piece when a model loads. What a message says
-// is encoded as plain text, so a message that spells "<turn|>" is seven ordinary characters and ends
-// nothing.
+// is encoded as plain text, so a message that spells "<turn|>" is seven ordinary characters and
+// ends nothing.
 #pragma once
 
 #include <cstdint>
