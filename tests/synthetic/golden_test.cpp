@@ -1,0 +1,137 @@
+// The golden files are whole, well conditioned, and about the shapes that C++ writes.
+#include "support/golden.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "synthetic/hash_weights.hpp"
+#include "synthetic/shapes.hpp"
+
+namespace kimberlite::synthetic {
+namespace {
+
+using testing::Golden;
+using testing::GoldenArray;
+
+class GoldenModel : public ::testing::TestWithParam<const char*> {
+ protected:
+  GoldenModel() : golden_(Golden::load(GetParam())) {}
+  void SetUp() override { ASSERT_TRUE(golden_.ok()) << golden_.error().message; }
+
+  Result<Golden> golden_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Tiny, GoldenModel,
+                         ::testing::Values("tiny12", "tiny12-odd", "tiny12-k", "tiny31"),
+                         [](const auto& test) {
+                           std::string name = test.param;
+                           std::ranges::replace(name, '-', '_');
+                           return name;
+                         });
+
+TEST_P(GoldenModel, ShapeIsTheOneOfThisName) {
+  const auto shape = find_shape(GetParam());
+  ASSERT_TRUE(shape.has_value());
+  const nlohmann::json expected = {
+      {"name", shape->name},
+      {"n_layers", shape->n_layers},
+      {"hidden", shape->hidden},
+      {"ffn", shape->ffn},
+      {"n_heads", shape->n_heads},
+      {"n_kv_sliding", shape->n_kv_sliding},
+      {"n_kv_full", shape->n_kv_full},
+      {"vocab", shape->vocab},
+      {"window", shape->window},
+      {"head_dim_sliding", shape->head_dim_sliding},
+      {"head_dim_full", shape->head_dim_full},
+      {"full_period", shape->full_period},
+      {"context", shape->context},
+      {"rope_theta_sliding", shape->rope_theta_sliding},
+      {"rope_theta_full", shape->rope_theta_full},
+      {"partial_rotary", shape->partial_rotary},
+      {"softcap", shape->softcap},
+  };
+  nlohmann::json actual = golden_->header.at("shape");
+  EXPECT_EQ(actual.at("eps").get<float>(), shape->eps);
+  actual.erase("eps");  // 1e-6 as a double is not the float
+  EXPECT_EQ(actual, expected);
+}
+
+TEST_P(GoldenModel, ArraysHaveTheDocumentedShapes) {
+  const Golden& golden = *golden_;
+  const auto shape = find_shape(GetParam()).value();
+  using Extents = std::vector<size_t>;
+  EXPECT_EQ(golden.logits().shape, (Extents{golden.tokens.size(), shape.vocab}));
+  EXPECT_EQ(golden.hidden().shape,
+            (Extents{shape.n_layers + 2u, golden.positions.size(), shape.hidden}));
+  EXPECT_EQ(golden.last_logits().shape, (Extents{shape.vocab}));
+  std::vector<std::string_view> types{"f16", "bf16", "q8_0", "q4_0"};
+  if (shape.hidden % 256 == 0) types.insert(types.end(), {"q4_k", "q6_k"});
+  for (const std::string_view type : types) {
+    EXPECT_EQ(golden.typed_logits(type).shape, (Extents{golden.positions.size(), shape.vocab}));
+  }
+  for (const auto& [name, array] : golden.arrays) {
+    EXPECT_TRUE(std::ranges::all_of(array.values, [](double v) { return std::isfinite(v); }))
+        << name;
+  }
+}
+
+TEST_P(GoldenModel, GreedyTextIsDecidedAndReachesBeyondTheWindow) {
+  const Golden& golden = *golden_;
+  const auto shape = find_shape(GetParam()).value();
+  EXPECT_GT(golden.tokens.size(), shape.window);
+  EXPECT_EQ(golden.tokens.front(), 2);
+  EXPECT_EQ(golden.greedy.size(), 64u);
+  EXPECT_GT(golden.min_margin, 0.05f);
+  const auto best = [](const std::vector<float>& row) {
+    return std::ranges::max_element(row) - row.begin();
+  };
+  EXPECT_EQ(best(golden.logits().row(golden.tokens.size() - 1)), golden.greedy.front());
+  EXPECT_EQ(best({golden.last_logits().values.begin(), golden.last_logits().values.end()}),
+            golden.greedy.back());
+}
+
+TEST_P(GoldenModel, PromptIsTheHashStream) {
+  const Golden& golden = *golden_;
+  const HashStream stream(golden.seed, "prompt");
+  for (size_t i = 1; i < golden.tokens.size(); ++i) {
+    EXPECT_EQ(golden.tokens[i], static_cast<int32_t>((stream.word(i) >> 40) % golden.n_vocab));
+  }
+}
+
+TEST_P(GoldenModel, MistakesShow) {
+  const auto& mutations = golden_->header.at("mutations");
+  const double noise = golden_->header.at("measured").at("eager_against_sdpa").get<double>();
+  EXPECT_LT(noise, 2e-4);
+  for (const char* name :
+       {"drop layer scalar 0", "window - 1", "window + 1", "swap the RoPE kinds", "skip v-norm",
+        "eps 1e-5", "kv head i % n_kv", "no softcap", "no embedding scale"}) {
+    EXPECT_GT(mutations.at(name).get<double>(), 0.02) << name;
+  }
+}
+
+TEST(GoldenRope, HeadIsTheHashAndTheTablesAreAngles) {
+  const auto golden = Golden::load("rope");
+  ASSERT_TRUE(golden.ok()) << golden.error().message;
+  for (const auto& [kind, entry] : golden->header.at("kinds").items()) {
+    const auto dim = entry.at("head_dim").get<size_t>();
+    const HashStream stream(7, "rope." + kind);
+    const GoldenArray& head = golden->array(kind + ".head");
+    ASSERT_EQ(head.values.size(), dim);
+    for (size_t i = 0; i < dim; ++i) {
+      EXPECT_EQ(static_cast<float>(head.values[i]), stream.unit(i));
+    }
+    const GoldenArray& cosine = golden->array(kind + ".cos");
+    const GoldenArray& sine = golden->array(kind + ".sin");
+    ASSERT_EQ(cosine.shape[1], entry.at("rotating_pairs").get<size_t>());
+    for (size_t i = 0; i < cosine.values.size(); ++i) {
+      const double c = cosine.values[i], s = sine.values[i];
+      EXPECT_NEAR(c * c + s * s, 1.0, 1e-12);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace kimberlite::synthetic

@@ -1,0 +1,138 @@
+// Synthetic GGUF files open, hold what they say, and refuse what cannot be made.
+#include "synthetic/model_file.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <filesystem>
+#include <set>
+
+#include "formats/gguf.hpp"
+#include "formats/quant.hpp"
+#include "synthetic/tokenizer.hpp"
+
+namespace kimberlite::synthetic {
+namespace {
+
+using formats::GgmlType;
+using formats::GgufFile;
+
+class ModelFile : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    const auto* test = ::testing::UnitTest::GetInstance()->current_test_info();
+    path_ = (std::filesystem::temp_directory_path() /
+             ("kimberlite_" + std::string(test->name()) + ".gguf"))
+                .string();
+  }
+  void TearDown() override { std::filesystem::remove(path_); }
+
+  Result<GgufFile> write(const ModelShape& shape, ModelTypes types, uint64_t seed = 1) {
+    const Status status = write_model(shape, seed, types, path_);
+    if (!status.ok()) return status.error();
+    return GgufFile::open(path_);
+  }
+
+  std::string path_;
+};
+
+std::vector<float> read_values(const formats::TensorInfo& info, uint64_t n) {
+  std::vector<float> values(n);
+  formats::dequantize_row(info.type, info.data.data(), values.data(), n);
+  return values;
+}
+
+TEST_F(ModelFile, HoldsEveryTensorOfTheShape) {
+  for (const char* name : {"tiny12", "tiny31"}) {
+    const ModelShape shape = find_shape(name).value();
+    const auto file = write(shape, GgmlType::f32);
+    ASSERT_TRUE(file.ok()) << file.error().message;
+    const auto tensors = list_tensors(shape);
+    ASSERT_EQ(file->tensors().size(), tensors.size());
+    for (const TensorSpec& tensor : tensors) {
+      const auto* info = file->find_tensor(tensor.name);
+      ASSERT_NE(info, nullptr) << tensor.name;
+      EXPECT_EQ(read_values(*info, tensor.n_elements()), make_values(shape, 1, tensor))
+          << tensor.name;
+    }
+  }
+}
+
+TEST_F(ModelFile, FullLayersHaveOneKeyProjectionForKeysAndValues) {
+  const ModelShape shape = find_shape("tiny12").value();
+  const auto file = write(shape, GgmlType::f32);
+  ASSERT_TRUE(file.ok()) << file.error().message;
+  EXPECT_EQ(file->find_tensor("blk.5.attn_v.weight"), nullptr);
+  EXPECT_EQ(file->find_tensor("blk.6.attn_v.weight"), nullptr);
+  EXPECT_NE(file->find_tensor("blk.4.attn_v.weight"), nullptr);
+  const auto n_kv = file->u32_per_layer("gemma4.attention.head_count_kv", shape.n_layers);
+  ASSERT_TRUE(n_kv.ok()) << n_kv.error().message;
+  EXPECT_EQ(*n_kv, (std::vector<uint32_t>{2, 2, 2, 2, 2, 1, 1}));
+  EXPECT_EQ(file->u32("gemma4.attention.key_length").value(), 512u);
+  EXPECT_EQ(file->u32("gemma4.attention.key_length_swa").value(), 256u);
+}
+
+TEST_F(ModelFile, StoresMatricesInTheTypeAskedForAndVectorsInFloat32) {
+  const ModelShape shape = find_shape("tiny12-k").value();
+  const auto file = write(shape, {GgmlType::q4_k, GgmlType::q6_k});
+  ASSERT_TRUE(file.ok()) << file.error().message;
+  for (const TensorSpec& tensor : list_tensors(shape)) {
+    const GgmlType matrix = tensor.name == "token_embd.weight" ? GgmlType::q6_k : GgmlType::q4_k;
+    EXPECT_EQ(file->find_tensor(tensor.name)->type, tensor.is_matrix ? matrix : GgmlType::f32)
+        << tensor.name;
+  }
+}
+
+TEST_F(ModelFile, ChunksOfLargeTensorsJoinWithoutASeam) {
+  ModelShape shape = find_shape("tiny12").value();
+  shape.n_layers = 1;
+  shape.vocab = 32768;  // 3.1M elements: three chunks, still exact hash values
+  const auto file = write(shape, GgmlType::f16);
+  ASSERT_TRUE(file.ok()) << file.error().message;
+  const TensorSpec table = list_tensors(shape).front();
+  std::vector<float> expected = make_values(shape, 1, table);
+  std::vector<std::byte> stored(expected.size() * 2);
+  formats::quantize_row(GgmlType::f16, expected.data(), stored.data(), expected.size());
+  const auto* info = file->find_tensor(table.name);
+  ASSERT_EQ(info->data.size(), stored.size());
+  EXPECT_EQ(std::memcmp(info->data.data(), stored.data(), stored.size()), 0);
+}
+
+TEST_F(ModelFile, NamesWhatItCannotMake) {
+  ModelShape shape = find_shape("tiny12").value();
+  const Status type = write_model(shape, 1, GgmlType::q5_k, path_);
+  ASSERT_FALSE(type.ok());
+  EXPECT_NE(type.error().message.find("q5_k"), std::string::npos) << type.error().message;
+  EXPECT_FALSE(write_model(shape, 1, GgmlType::q4_k, path_).ok());  // rows of 96
+  shape.vocab = 500;
+  const Status vocab = write_model(shape, 1, GgmlType::f32, path_);
+  ASSERT_FALSE(vocab.ok());
+  EXPECT_NE(vocab.error().message.find("500"), std::string::npos) << vocab.error().message;
+  EXPECT_FALSE(std::filesystem::exists(path_));
+}
+
+TEST(SyntheticTokenizer, PiecesAreDistinctAndMergesConsistent) {
+  for (const uint32_t vocab : {kMinVocab, 517u, 8192u, 262144u}) {
+    const Tokenizer tokenizer = make_tokenizer(vocab);
+    ASSERT_EQ(tokenizer.pieces.size(), vocab);
+    const std::set<std::string> pieces(tokenizer.pieces.begin(), tokenizer.pieces.end());
+    EXPECT_EQ(pieces.size(), vocab);
+    EXPECT_FALSE(pieces.contains(""));
+    EXPECT_GT(tokenizer.merges.size(), 50u);
+    for (const std::string& merge : tokenizer.merges) {
+      const size_t space = merge.find(' ', 1);
+      ASSERT_NE(space, std::string::npos);
+      const std::string left = merge.substr(0, space), right = merge.substr(space + 1);
+      EXPECT_TRUE(pieces.contains(left) && pieces.contains(right) && pieces.contains(left + right))
+          << merge;
+    }
+    EXPECT_EQ(tokenizer.pieces[2], "<bos>");
+    EXPECT_EQ(tokenizer.pieces[106], "<turn|>");
+    EXPECT_EQ(tokenizer.pieces[238 + 0xE2], "<0xE2>");
+    EXPECT_EQ(tokenizer.types[238 + 0xE2], 6);
+  }
+  EXPECT_EQ(make_tokenizer(262144).pieces[258880], "<|image|>");
+}
+
+}  // namespace
+}  // namespace kimberlite::synthetic
