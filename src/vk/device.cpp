@@ -72,7 +72,8 @@ Status check(VkResult result, const char* call) {
 }
 
 struct Device::State {
-  Instance* instance = nullptr;  // Borrowed from the engine.
+  Instance* instance = nullptr;                // Borrowed from the engine.
+  VkPhysicalDevice physical = VK_NULL_HANDLE;  // Borrowed from instance.
   DevicePlan plan;
   DeviceSnapshot snapshot;
   VkDevice device = VK_NULL_HANDLE;
@@ -109,6 +110,7 @@ Result<std::unique_ptr<Device>> Device::make(Instance& instance, size_t index,
   State& state = *result->state_;
   state.instance = &instance;
   state.plan = plan;
+  state.physical = instance.physical_device(index);
   state.snapshot = instance.snapshots()[index];
 
   const float priority = 1.0f;
@@ -125,7 +127,7 @@ Result<std::unique_ptr<Device>> Device::make(Instance& instance, size_t index,
   info.pQueueCreateInfos = &queue;
   info.enabledExtensionCount = static_cast<uint32_t>(extensions.size());
   info.ppEnabledExtensionNames = extensions.data();
-  KL_VK(vkCreateDevice(instance.physical_device(index), &info, nullptr, &state.device));
+  KL_VK(vkCreateDevice(state.physical, &info, nullptr, &state.device));
   vkGetDeviceQueue(state.device, plan.queue_family, 0, &state.queue);
 
   auto type = vk_info<VkSemaphoreTypeCreateInfo>(VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO);
@@ -206,6 +208,21 @@ bool Device::reached(uint64_t value) const {
   if (vkGetSemaphoreCounterValue(state_->device, state_->timeline.get(), &now) != VK_SUCCESS)
     return false;
   return now >= value;
+}
+
+std::vector<Device::HeapBudget> Device::heap_budgets() const {
+  const State& state = *state_;
+  auto budget = vk_info<VkPhysicalDeviceMemoryBudgetPropertiesEXT>(
+      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT);
+  std::vector<HeapBudget> budgets;
+  if (!state.plan.features.memory_budget) return budgets;
+  auto memory = vk_info<VkPhysicalDeviceMemoryProperties2>(
+      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2);
+  memory.pNext = &budget;
+  vkGetPhysicalDeviceMemoryProperties2(state.physical, &memory);
+  for (uint32_t i = 0; i < memory.memoryProperties.memoryHeapCount; ++i)
+    budgets.push_back({budget.heapBudget[i], budget.heapUsage[i]});
+  return budgets;
 }
 
 void Device::simulate_loss() {

@@ -71,6 +71,14 @@ class Device {
   /// Whether the timeline has reached `value` already.
   [[nodiscard]] bool reached(uint64_t value) const;
 
+  /// What the driver says about each heap now, in the snapshot's order: `budget_bytes` for this
+  /// process altogether, of which it uses `usage_bytes`. Empty without VK_EXT_memory_budget.
+  struct HeapBudget {
+    uint64_t budget_bytes = 0;
+    uint64_t usage_bytes = 0;
+  };
+  [[nodiscard]] std::vector<HeapBudget> heap_budgets() const;
+
   /// From now on every submit and wait fails with device_lost: for tests of recovery.
   void simulate_loss();
 

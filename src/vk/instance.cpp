@@ -39,11 +39,11 @@ bool has_layer(const char* name) {
   return false;
 }
 
-bool has_instance_extension(const char* layer, const char* name) {
+bool has_instance_extension(const char* name) {
   uint32_t n = 0;
-  if (vkEnumerateInstanceExtensionProperties(layer, &n, nullptr) != VK_SUCCESS) return false;
+  if (vkEnumerateInstanceExtensionProperties(nullptr, &n, nullptr) != VK_SUCCESS) return false;
   std::vector<VkExtensionProperties> extensions(n);
-  if (vkEnumerateInstanceExtensionProperties(layer, &n, extensions.data()) < VK_SUCCESS)
+  if (vkEnumerateInstanceExtensionProperties(nullptr, &n, extensions.data()) < VK_SUCCESS)
     return false;
   for (const VkExtensionProperties& extension : extensions)
     if (std::string_view(extension.extensionName) == name) return true;
@@ -59,6 +59,38 @@ VkDebugUtilsMessengerCreateInfoEXT messenger_info(MessageLog* log) {
   info.pfnUserCallback = &collect_message;
   info.pUserData = log;
   return info;
+}
+
+VkResult create_instance(const InstanceOptions& options,
+                         const VkDebugUtilsMessengerCreateInfoEXT& messenger,
+                         VkInstance& instance) {
+  auto application = vk_info<VkApplicationInfo>(VK_STRUCTURE_TYPE_APPLICATION_INFO);
+  application.pApplicationName = "kimberlite";
+  application.apiVersion = VK_API_VERSION_1_3;
+  std::vector<const char*> layers;
+  std::vector<const char*> extensions;
+  // Names of objects and regions reach captures and validation messages through this one.
+  if (options.validation || has_instance_extension(VK_EXT_DEBUG_UTILS_EXTENSION_NAME))
+    extensions.push_back(VK_EXT_DEBUG_UTILS_EXTENSION_NAME);
+
+  const VkValidationFeatureEnableEXT enabled[] = {
+      VK_VALIDATION_FEATURE_ENABLE_SYNCHRONIZATION_VALIDATION_EXT};
+  auto validation = vk_info<VkValidationFeaturesEXT>(VK_STRUCTURE_TYPE_VALIDATION_FEATURES_EXT);
+  validation.pNext = &messenger;  // sees the messages of vkCreateInstance itself
+  validation.enabledValidationFeatureCount = 1;
+  validation.pEnabledValidationFeatures = enabled;
+  auto info = vk_info<VkInstanceCreateInfo>(VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO);
+  info.pApplicationInfo = &application;
+  if (options.validation) {
+    layers.push_back(kValidationLayer);
+    extensions.push_back(VK_EXT_VALIDATION_FEATURES_EXTENSION_NAME);
+    info.pNext = &validation;
+  }
+  info.enabledLayerCount = static_cast<uint32_t>(layers.size());
+  info.ppEnabledLayerNames = layers.data();
+  info.enabledExtensionCount = static_cast<uint32_t>(extensions.size());
+  info.ppEnabledExtensionNames = extensions.data();
+  return vkCreateInstance(&info, nullptr, &instance);
 }
 
 }  // namespace
@@ -94,36 +126,8 @@ Result<std::unique_ptr<Instance>> Instance::make(const InstanceOptions& options)
 
   std::unique_ptr<Instance> result(new Instance());
   State& state = *result->state_;
-  auto application = vk_info<VkApplicationInfo>(VK_STRUCTURE_TYPE_APPLICATION_INFO);
-  application.pApplicationName = "kimberlite";
-  application.apiVersion = VK_API_VERSION_1_3;
-
-  std::vector<const char*> layers;
-  std::vector<const char*> extensions;
-  // Names of objects and regions reach captures and validation messages through this one.
-  if (has_instance_extension(nullptr, VK_EXT_DEBUG_UTILS_EXTENSION_NAME))
-    extensions.push_back(VK_EXT_DEBUG_UTILS_EXTENSION_NAME);
-  const VkDebugUtilsMessengerCreateInfoEXT messenger = messenger_info(&state.log);
-  const VkValidationFeatureEnableEXT enabled[] = {
-      VK_VALIDATION_FEATURE_ENABLE_SYNCHRONIZATION_VALIDATION_EXT};
-  auto validation = vk_info<VkValidationFeaturesEXT>(VK_STRUCTURE_TYPE_VALIDATION_FEATURES_EXT);
-  validation.enabledValidationFeatureCount = 1;
-  validation.pEnabledValidationFeatures = enabled;
-
-  auto info = vk_info<VkInstanceCreateInfo>(VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO);
-  info.pApplicationInfo = &application;
-  if (options.validation) {
-    layers.push_back(kValidationLayer);
-    if (extensions.empty()) extensions.push_back(VK_EXT_DEBUG_UTILS_EXTENSION_NAME);
-    extensions.push_back(VK_EXT_VALIDATION_FEATURES_EXTENSION_NAME);
-    validation.pNext = &messenger;  // sees messages of vkCreateInstance itself
-    info.pNext = &validation;
-  }
-  info.enabledLayerCount = static_cast<uint32_t>(layers.size());
-  info.ppEnabledLayerNames = layers.data();
-  info.enabledExtensionCount = static_cast<uint32_t>(extensions.size());
-  info.ppEnabledExtensionNames = extensions.data();
-  const VkResult made = vkCreateInstance(&info, nullptr, &state.instance);
+  const auto messenger = messenger_info(&state.log);
+  const VkResult made = create_instance(options, messenger, state.instance);
   if (made != VK_SUCCESS) {
     state.instance = VK_NULL_HANDLE;
     return Error{ErrorCode::no_device,

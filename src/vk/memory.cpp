@@ -26,14 +26,30 @@ struct Allocation {
   uint32_t type = 0;
 };
 
+Error out_of_memory(const Device& device, const std::string& name, uint64_t n_bytes,
+                    MemoryKind kind, uint32_t type, VkResult result) {
+  const uint32_t heap = device.snapshot().memory_types[type].heap;
+  return {ErrorCode::out_of_memory,
+          fmt::format("{}: buffer {}: {} bytes of {} memory asked for, heap {} has {} bytes, "
+                      "Kimberlite holds {} on this device ({})",
+                      device.snapshot().name, name, n_bytes, memory_kind_text(kind), heap,
+                      device.snapshot().heaps[heap].n_bytes, device.counters().allocated_bytes,
+                      result_text(result))};
+}
+
+bool is_out_of_memory(VkResult result) {
+  return result == VK_ERROR_OUT_OF_DEVICE_MEMORY || result == VK_ERROR_OUT_OF_HOST_MEMORY;
+}
+
 /// Tries the plan's memory types for this kind in order; a full heap gives way to the next type.
-Result<Allocation> allocate_memory(Device& device, VkBuffer buffer, uint64_t n_bytes,
+Result<Allocation> allocate_memory(const Device& device, VkBuffer buffer, uint64_t n_bytes,
                                    MemoryKind kind, const std::string& name) {
   VkMemoryRequirements needs{};
   vkGetBufferMemoryRequirements(device.get(), buffer, &needs);
+  const std::vector<uint32_t>& types = device.plan().memory_types[static_cast<size_t>(kind)];
   VkResult last = VK_ERROR_OUT_OF_DEVICE_MEMORY;
-  uint32_t last_heap = 0;
-  for (const uint32_t type : device.plan().memory_types[static_cast<size_t>(kind)]) {
+  uint32_t last_type = types.front();
+  for (const uint32_t type : types) {
     if ((needs.memoryTypeBits & (1u << type)) == 0) continue;
     auto dedicated =
         vk_info<VkMemoryDedicatedAllocateInfo>(VK_STRUCTURE_TYPE_MEMORY_DEDICATED_ALLOCATE_INFO);
@@ -45,17 +61,10 @@ Result<Allocation> allocate_memory(Device& device, VkBuffer buffer, uint64_t n_b
     Allocation allocation{VK_NULL_HANDLE, type};
     last = vkAllocateMemory(device.get(), &info, nullptr, &allocation.memory);
     if (last == VK_SUCCESS) return allocation;
-    last_heap = device.snapshot().memory_types[type].heap;
-    if (last != VK_ERROR_OUT_OF_DEVICE_MEMORY && last != VK_ERROR_OUT_OF_HOST_MEMORY)
-      return check(last, "vkAllocateMemory").error();
+    last_type = type;
+    if (!is_out_of_memory(last)) return check(last, "vkAllocateMemory").error();
   }
-  const uint64_t heap_bytes = device.snapshot().heaps[last_heap].n_bytes;
-  return Error{
-      ErrorCode::out_of_memory,
-      fmt::format("{}: buffer {}: {} bytes of {} memory asked for, heap {} has {} bytes of "
-                  "which Kimberlite holds {} ({})",
-                  device.snapshot().name, name, n_bytes, memory_kind_text(kind), last_heap,
-                  heap_bytes, device.counters().allocated_bytes, result_text(last))};
+  return out_of_memory(device, name, n_bytes, kind, last_type, last);
 }
 
 void set_object_name(Device& device, VkBuffer buffer, const std::string& name) {
@@ -114,7 +123,12 @@ Result<Buffer> Buffer::make(Device& device, uint64_t n_bytes, MemoryKind kind, s
   info.size = n_bytes;
   info.usage = kUsage;
   VkBuffer buffer = VK_NULL_HANDLE;
-  KL_VK(vkCreateBuffer(device.get(), &info, nullptr, &buffer));
+  const VkResult made = vkCreateBuffer(device.get(), &info, nullptr, &buffer);
+  if (is_out_of_memory(made)) {  // lavapipe: beyond 4 GiB already here
+    const uint32_t type = device.plan().memory_types[static_cast<size_t>(kind)].front();
+    return out_of_memory(device, result.name_, n_bytes, kind, type, made);
+  }
+  KL_TRY(check(made, "vkCreateBuffer"));
   result.buffer_ = {device.get(), buffer};
   set_object_name(device, buffer, result.name_);
 

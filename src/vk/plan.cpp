@@ -148,9 +148,11 @@ void pick_features(const DeviceSnapshot& device, const PlanOptions& options, Dev
     DeviceFeatures floor;
     floor.timeline_semaphore = floor.synchronization2 = true;
     floor.maintenance4 = floor.host_query_reset = true;
-    floor.vulkan_memory_model = device.features.vulkan_memory_model;
     plan.features = floor;
   }
+  // Listed for the report on a device; no variant uses them, so they are not enabled.
+  plan.features.cooperative_matrix = plan.features.nv_cooperative_matrix2 = false;
+  plan.features.descriptor_indexing = false;
   if (plan.features.memory_budget) plan.extensions.emplace_back("VK_EXT_memory_budget");
   if (plan.features.external_memory_host)
     plan.extensions.emplace_back("VK_EXT_external_memory_host");

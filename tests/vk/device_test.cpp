@@ -114,10 +114,20 @@ TEST_F(DeviceTest, ValidationReportsAMissingBarrier) {
   }
 }
 
-/// The error of making an instance where no driver is, or exit code 2 if there is none.
-[[noreturn]] void exit_with_instance_error() {
+/// Leaves the loader of this process without a driver.
+void hide_drivers() {
+#ifdef _WIN32
+  _putenv_s("VK_ICD_FILENAMES", "C:\\nonexistent");
+  _putenv_s("VK_DRIVER_FILES", "C:\\nonexistent");
+#else
   ::setenv("VK_ICD_FILENAMES", "/nonexistent", 1);
   ::setenv("VK_DRIVER_FILES", "/nonexistent", 1);
+#endif
+}
+
+/// The error of making an instance where no driver is, or exit code 2 if there is none.
+[[noreturn]] void exit_with_instance_error() {
+  hide_drivers();
   const auto made = Instance::make({});
   if (made.ok()) {
     const auto choice = choose_device((*made)->snapshots(), "", 0);

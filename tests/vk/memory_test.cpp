@@ -53,6 +53,21 @@ TEST_F(MemoryTest, SizesBeyondOneArenaAreRefusedByName) {
   EXPECT_FALSE(Buffer::make(*device_, 0, MemoryKind::device, "empty").ok());
 }
 
+TEST_F(MemoryTest, OutOfMemoryNamesBufferBytesAndHeap) {
+  expects_messages_ = true;  // a buffer beyond the device's largest is asked for on purpose
+  DevicePlan plan = device_->plan();
+  const uint64_t n_bytes = uint64_t{1} << 47;
+  plan.caps.max_arena_bytes = n_bytes;
+  auto device = Device::make(*instance_, 0, plan);
+  ASSERT_TRUE(device.ok()) << device.error().message;
+  const auto refused = Buffer::make(**device, n_bytes, MemoryKind::device, "kv cache 3");
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code, ErrorCode::out_of_memory);
+  EXPECT_THAT(refused.error().message, HasSubstr("buffer kv cache 3: 140737488355328 bytes"));
+  EXPECT_THAT(refused.error().message, HasSubstr("heap 0 has "));
+  EXPECT_EQ((*device)->counters().allocated_bytes, 0u);
+}
+
 TEST_F(MemoryTest, CountersFollowAllocations) {
   const Device::Counters before = device_->counters();
   {
