@@ -1,0 +1,66 @@
+"""The kernel catalogue: every kernel has its shader, descriptor, test and row, and nothing is left over.
+
+shaders/README.md holds tables. The first cell of a kernel's row names it in backticks (`matmul`);
+the shaders of a kernel are K.comp and every other `X.comp` that the row names.
+"""
+
+import re
+import sys
+
+import repo
+
+ROW = re.compile(r"^\|\s*`(\w+)`\s*\|(.*)$", re.M)
+SOURCE = re.compile(r"^\s*kimberlite_module\(\s*\w+\s+SOURCE\s+(\S+?\.comp)", re.M)
+CATALOGUE, MANIFEST = "shaders/README.md", "shaders/manifest.cmake"
+
+
+def rows(root):
+    """kernel -> the shader files that its row names."""
+    return {name: set(re.findall(r"`(\w+\.comp)`", rest))
+            for name, rest in ROW.findall(repo.read(root, CATALOGUE))}
+
+
+def below(names, folder, suffix):
+    """Base names of the files directly in a folder that end with suffix."""
+    return {match.group(1) for match in
+            (re.fullmatch(re.escape(folder) + r"/(\w+)" + re.escape(suffix), n) for n in names)
+            if match}
+
+
+def check_catalogue(root):
+    names = repo.files(root)
+    catalogue = rows(root)
+    shaders = below(names, "shaders", ".comp")
+    sources = below(names, "src/kernels", ".cpp")
+    tests = below(names, "tests/kernels", "_test.cpp")
+    problems = []
+    owned = set()
+    for kernel, named in sorted(catalogue.items()):
+        own = {f"{kernel}.comp"} if kernel in shaders else set()
+        owned |= named | own
+        problems += [f"{CATALOGUE}: kernel {kernel} names {shader}, which does not exist"
+                     for shader in sorted(named) if shader[:-5] not in shaders]
+        if not named | own:
+            problems.append(f"{CATALOGUE}: kernel {kernel} has no shaders/{kernel}.comp")
+        if kernel not in sources:
+            problems.append(f"{CATALOGUE}: kernel {kernel} has no src/kernels/{kernel}.cpp")
+        if kernel not in tests:
+            problems.append(f"{CATALOGUE}: kernel {kernel} has no tests/kernels/{kernel}_test.cpp")
+    problems += [f"shaders/{shader}.comp: no row in {CATALOGUE} names it"
+                 for shader in sorted(shaders) if f"{shader}.comp" not in owned]
+    for source in sorted(sources - set(catalogue)):
+        path = f"src/kernels/{source}.cpp"
+        if re.search(r"\bKernelDesc\s+(make_)?\w+\s*(\(\)|=|\{)", repo.read(root, path)):
+            problems.append(f"{path}: has a descriptor but no row in {CATALOGUE}")
+    return problems
+
+
+def check_manifest(root):
+    shaders = below(repo.files(root), "shaders", ".comp")
+    built = {source[:-5] for source in SOURCE.findall(repo.read(root, MANIFEST))}
+    return ([f"{MANIFEST}: builds {s}.comp, which does not exist" for s in sorted(built - shaders)]
+            + [f"shaders/{s}.comp: {MANIFEST} does not build it" for s in sorted(shaders - built)])
+
+
+if __name__ == "__main__":
+    sys.exit(repo.main(check_catalogue, check_manifest))
