@@ -62,8 +62,8 @@ Result<uint32_t> head_dim(const GgufFile& file, std::string_view suffix) {
     return file.key_error(key(v_name),
                           fmt::format("is {}, expected {} as in {}", v, k, key(k_name)));
   }
-  if ((k & (k - 1)) != 0) {
-    return file.key_error(key(k_name), fmt::format("is {}, expected a power of two", k));
+  if (k != 256 && k != 512) {
+    return file.key_error(key(k_name), fmt::format("is {}, expected 256 or 512", k));
   }
   return k;
 }

@@ -31,18 +31,19 @@ class DecoderBuilder {
 
   Tensor build(const DecoderOptions& options) {
     x_ = options.residual.value_or(rows("x", config_.width));
-    add_embed(graph_, weights_.embedding(), state_.columns, x_, config_.embedding_scale,
+    kernels::add_embed(graph_, weights_.embedding(), state_.columns, x_, config_.embedding_scale,
               "token_embd");
     Tensor normed = rows("attn_in", config_.width);
-    add_rms_norm(graph_, x_, weights_.layers()[0].attn_norm, normed, config_.rms_eps,
+    kernels::add_rms_norm(graph_, x_, weights_.layers()[0].attn_norm, normed, config_.rms_eps,
                  "blk.0.attn_norm");
     for (uint32_t i = 0; i < std::min(config_.n_layers, options.n_layers); ++i) {
       normed = add_attention_block(i, normed);
       normed = add_mlp_block(i, normed);
     }
     if (options.logits) {
-      kernels::add_linear(graph_, weights_.head(), kernels::LinearInput(normed), *options.logits,
-                          "output", {.softcap = config_.softcap});
+      kernels::LinearInput input(normed);
+      kernels::add_linear(graph_, weights_.head(), input, *options.logits, "output",
+                          {.softcap = config_.softcap});
     }
     return normed;
   }
@@ -57,7 +58,7 @@ class DecoderBuilder {
   Tensor add_product(const kernels::PackedMatrix& matrix, kernels::LinearInput& input,
                      std::string name) {
     const Tensor y = rows(name, matrix.n_rows);
-    kernels::add_linear(graph_, matrix, input, y, std::move(name));
+    kernels::add_linear(graph_, matrix, input, y, name);
     return y;
   }
 
@@ -79,11 +80,10 @@ class DecoderBuilder {
                           .q_norm = layer.q_norm,
                           .k_norm = layer.k_norm,
                           .columns = state_.columns,
-                          .rope = sliding ? state_.rope_sliding : state_.rope_full,
-                          .cache = state_.caches[i],
+                          .table = sliding ? state_.rope_sliding : state_.rope_full,
                           .q = q,
                           .eps = config_.rms_eps},
-                         label(i, "rope_kv"));
+                         state_.caches[i], label(i, "rope_kv"));
     const Tensor mixed = rows("attn_out", shape.q_width());
     kernels::add_attention(graph_, q, state_.columns, state_.caches[i], mixed, shape.n_heads,
                            label(i, "attention"));

@@ -16,8 +16,8 @@ namespace kimberlite::model {
 struct DecoderState {
   graph::Tensor columns;                     // Column[n_columns] as u32 [n_columns, 4]
   std::vector<kernels::KvCacheView> caches;  // one for each layer
-  kernels::RopeTableView rope_sliding;
-  kernels::RopeTableView rope_full;
+  graph::Tensor rope_sliding;                // kernels::make_rope_table
+  graph::Tensor rope_full;
 };
 
 struct DecoderOptions {

@@ -36,6 +36,7 @@ struct LayerWeights {
 
 struct LoadOptions {
   uint32_t n_gpu_layers = UINT32_MAX;    // layers from here on go to host-visible memory
+  bool precise = false;                  // float32 activations in every product
   uint32_t n_threads = 0;                // for repacking; 0 = as many as the machine has
   std::function<void(double)> progress;  // fraction of the bytes done, from the caller's thread
   std::function<bool()> cancelled;
@@ -54,7 +55,7 @@ class Weights {
   /// Checks every tensor against the table (missing, shape, type) and adds up the bytes. Pure.
   /// Errors: bad_file, unsupported; they name the tensor and both shapes or the type.
   static Result<WeightPlan> plan(const formats::GgufFile& file, const ModelConfig& config,
-                                 const vk::Caps& caps, uint32_t n_gpu_layers);
+                                 const vk::Caps& caps, bool precise, uint32_t n_gpu_layers);
 
   /// Reads, repacks and uploads everything; releases the file's pages on the way. Errors: as plan;
   /// out_of_memory, device, cancelled.

@@ -10,7 +10,7 @@
 #include "base/result.hpp"
 #include "formats/gguf.hpp"
 #include "graph/executable.hpp"
-#include "kernels/rope_kv.hpp"
+#include "kernels/rope_table.hpp"
 #include "model/config.hpp"
 #include "model/weights.hpp"
 #include "runtime/memory_plan.hpp"
@@ -40,10 +40,10 @@ struct MemoryReport {
   uint32_t n_gpu_layers = 0;
 };
 
-/// Tensors of one kind of RoPE table, on the device for all sessions.
+/// The RoPE tables of both kinds of layer (kernels::make_rope_table), shared by all sessions.
 struct RopeTensors {
-  kernels::RopeTableView sliding;
-  kernels::RopeTableView full;
+  graph::Tensor sliding;
+  graph::Tensor full;
 };
 
 class Engine {

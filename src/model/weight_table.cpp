@@ -1,0 +1,162 @@
+#include "model/weight_table.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <span>
+
+#include "model/weights.hpp"
+
+namespace kimberlite::model {
+namespace {
+
+/// Slowest axis first, without trailing ones of the file's four dimensions.
+std::vector<uint64_t> shape_of(const formats::TensorInfo& tensor) {
+  return {tensor.ne.rend() - tensor.n_dims, tensor.ne.rend()};
+}
+
+}  // namespace
+
+Result<WeightTable> WeightTable::make(const formats::GgufFile& file, const ModelConfig& config,
+                                      const vk::Caps& caps, bool precise, Weights& weights) {
+  WeightTable table(file, caps, precise);
+  weights.layers_.resize(config.n_layers);
+  KL_TRY(table.add_matrix("token_embd.weight", WeightEntry::kShared, config.n_vocab, config.width,
+                          weights.embedding_));
+  if (file.find_tensor("output.weight") != nullptr) {
+    KL_TRY(table.add_matrix("output.weight", WeightEntry::kShared, config.n_vocab, config.width,
+                            weights.head_));
+  }
+  KL_TRY(table.add_vector("output_norm.weight", WeightEntry::kShared, config.width,
+                          weights.output_norm_));
+  for (uint32_t i = 0; i < config.n_layers; ++i) {
+    KL_TRY(table.add_layer(i, config.layers[i], config.width, weights));
+  }
+  return table;
+}
+
+Status WeightTable::add_layer(uint32_t index, const LayerConfig& layer, uint64_t width,
+                              Weights& all) {
+  LayerWeights& weights = all.layers_[index];
+  const auto name = [&](std::string_view part) { return fmt::format("blk.{}.{}", index, part); };
+  const auto vector = [&](std::string_view part, uint64_t n, graph::Tensor& out) {
+    return add_vector(name(part), index, n, out);
+  };
+  const auto matrix = [&](std::string_view part, uint64_t n_rows, uint64_t n_cols,
+                          kernels::PackedMatrix& out) {
+    return add_matrix(name(part), index, n_rows, n_cols, out);
+  };
+  KL_TRY(vector("attn_norm.weight", width, weights.attn_norm));
+  KL_TRY(vector("attn_q_norm.weight", layer.head_dim, weights.q_norm));
+  KL_TRY(vector("attn_k_norm.weight", layer.head_dim, weights.k_norm));
+  KL_TRY(vector("post_attention_norm.weight", width, weights.post_attention_norm));
+  KL_TRY(vector("ffn_norm.weight", width, weights.ffn_norm));
+  KL_TRY(vector("post_ffw_norm.weight", width, weights.post_ffw_norm));
+  KL_TRY(matrix("attn_q.weight", layer.q_width(), width, weights.q));
+  KL_TRY(matrix("attn_k.weight", layer.kv_width(), width, weights.k));
+  if (!layer.k_is_v) KL_TRY(matrix("attn_v.weight", layer.kv_width(), width, weights.v));
+  KL_TRY(matrix("attn_output.weight", width, layer.q_width(), weights.o));
+  KL_TRY(matrix("ffn_gate.weight", layer.ffn_width, width, weights.gate));
+  KL_TRY(matrix("ffn_up.weight", layer.ffn_width, width, weights.up));
+  KL_TRY(matrix("ffn_down.weight", width, layer.ffn_width, weights.down));
+
+  const std::string scale = name("layer_output_scale.weight");
+  if (file_->find_tensor(scale) != nullptr) {
+    KL_TRY(add_scalar(scale, index, weights.scale));
+  }
+  return {};
+}
+
+Result<const formats::TensorInfo*> WeightTable::find(const std::string& name,
+                                                     std::initializer_list<uint64_t> shape) const {
+  const formats::TensorInfo* tensor = file_->find_tensor(name);
+  if (tensor == nullptr) {
+    return Error{ErrorCode::bad_file, fmt::format("{}: no tensor {}, expected one of [{}]",
+                                                  file_->path(), name, fmt::join(shape, ", "))};
+  }
+  const std::vector<uint64_t> actual = shape_of(*tensor);
+  if (!std::equal(actual.begin(), actual.end(), shape.begin(), shape.end())) {
+    return Error{ErrorCode::bad_file,
+                 fmt::format("{}: {}: expected [{}], file has [{}]", file_->path(), name,
+                             fmt::join(shape, ", "), fmt::join(actual, ", "))};
+  }
+  return tensor;
+}
+
+Status WeightTable::add_floats(std::string name, uint32_t layer, uint64_t n) {
+  KL_ASSIGN(const formats::TensorInfo* source, find(name, {n}));
+  if (source->type != formats::GgmlType::f32 && source->type != formats::GgmlType::f16 &&
+      source->type != formats::GgmlType::bf16) {
+    return Error{ErrorCode::unsupported,
+                 fmt::format("{}: {}: expected f32, f16 or bf16, file has {}", file_->path(), name,
+                             formats::traits(source->type).name)};
+  }
+  WeightEntry entry;
+  entry.name = std::move(name);
+  entry.layer = layer;
+  entry.source = source;
+  entries_.push_back(std::move(entry));
+  return {};
+}
+
+Status WeightTable::add_vector(std::string name, uint32_t layer, uint64_t n, graph::Tensor& out) {
+  KL_TRY(add_floats(std::move(name), layer, n));
+  out.shape = graph::Shape{n};
+  entries_.back().vector = &out;
+  entries_.back().range_bytes = {n * sizeof(float)};
+  return {};
+}
+
+Status WeightTable::add_scalar(std::string name, uint32_t layer, float& out) {
+  KL_TRY(add_floats(std::move(name), layer, 1));
+  entries_.back().scalar = &out;
+  return {};
+}
+
+Status WeightTable::add_matrix(std::string name, uint32_t layer, uint64_t n_rows, uint64_t n_cols,
+                               kernels::PackedMatrix& out) {
+  KL_ASSIGN(const formats::TensorInfo* source, find(name, {n_rows, n_cols}));
+  if (!kernels::can_pack(source->type)) {
+    return Error{ErrorCode::unsupported,
+                 fmt::format("{}: {}: type {} is not supported; f32, f16, bf16, q8_0, q4_0, q4_k "
+                             "and q6_k are",
+                             file_->path(), name, formats::traits(source->type).name)};
+  }
+  WeightEntry entry;
+  entry.name = std::move(name);
+  entry.layer = layer;
+  entry.source = source;
+  entry.matrix = &out;
+  const kernels::LinearClass linear_class =
+      kernels::pick_linear_class(source->type, n_rows, n_cols, *caps_, precise_);
+  entry.layout = kernels::plan_packed(source->type, n_rows, n_cols, *caps_, linear_class);
+  entry.range_bytes = entry.layout.range_bytes();
+  entries_.push_back(std::move(entry));
+  return {};
+}
+
+Status WeightTable::allocate(vk::Arena& device, vk::Arena& host, uint32_t n_gpu_layers) {
+  for (const bool on_host : {false, true}) {
+    std::vector<uint64_t> sizes;
+    for (const WeightEntry& entry : entries_) {
+      if (entry.on_host(n_gpu_layers) != on_host) continue;
+      sizes.insert(sizes.end(), entry.range_bytes.begin(), entry.range_bytes.end());
+    }
+    if (sizes.empty()) continue;
+    KL_ASSIGN(const std::vector<vk::BufferRange> ranges, (on_host ? host : device).allocate(sizes));
+    std::span<const vk::BufferRange> rest(ranges);
+    for (const WeightEntry& entry : entries_) {
+      if (entry.on_host(n_gpu_layers) != on_host) continue;
+      const auto own = rest.first(entry.range_bytes.size());
+      rest = rest.subspan(own.size());
+      if (entry.vector != nullptr) {
+        *entry.vector = graph::Tensor::of(own[0], graph::DType::f32, entry.vector->shape);
+      }
+      if (entry.matrix != nullptr) *entry.matrix = kernels::make_packed_matrix(entry.layout, own);
+    }
+  }
+  return {};
+}
+
+}  // namespace kimberlite::model

@@ -1,0 +1,65 @@
+// The table of tensors that a dense Gemma 4 decoder consists of: name, shape, where it goes.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/result.hpp"
+#include "formats/gguf.hpp"
+#include "kernels/packed_matrix.hpp"
+#include "model/config.hpp"
+#include "vk/memory.hpp"
+
+namespace kimberlite::model {
+
+class Weights;
+
+/// One tensor of the model. Exactly one of vector, matrix and scalar is set: the destination.
+struct WeightEntry {
+  static constexpr uint32_t kShared = UINT32_MAX;
+
+  std::string name;
+  uint32_t layer = kShared;
+  const formats::TensorInfo* source = nullptr;  // Borrowed from the file.
+  graph::Tensor* vector = nullptr;              // Borrowed from Weights, like the two below.
+  kernels::PackedMatrix* matrix = nullptr;
+  float* scalar = nullptr;
+  kernels::PackedLayout layout;       // of a matrix
+  std::vector<uint64_t> range_bytes;  // to allocate: a vector's one, a matrix's as in the layout
+
+  [[nodiscard]] bool on_host(uint32_t n_gpu_layers) const {
+    return layer != kShared && layer >= n_gpu_layers;
+  }
+};
+
+class WeightTable {
+ public:
+  /// Every tensor of the config, checked against the file; destinations are members of `weights`.
+  static Result<WeightTable> make(const formats::GgufFile& file, const ModelConfig& config,
+                                  const vk::Caps& caps, bool precise, Weights& weights);
+
+  [[nodiscard]] const std::vector<WeightEntry>& entries() const { return entries_; }
+
+  /// Gives every destination its place on the device.
+  Status allocate(vk::Arena& device, vk::Arena& host, uint32_t n_gpu_layers);
+
+ private:
+  WeightTable(const formats::GgufFile& file, const vk::Caps& caps, bool precise)
+      : file_(&file), caps_(&caps), precise_(precise) {}
+  Status add_layer(uint32_t index, const LayerConfig& layer, uint64_t width, Weights& weights);
+  Status add_floats(std::string name, uint32_t layer, uint64_t n);
+  Status add_scalar(std::string name, uint32_t layer, float& out);
+  Status add_vector(std::string name, uint32_t layer, uint64_t n, graph::Tensor& out);
+  Status add_matrix(std::string name, uint32_t layer, uint64_t n_rows, uint64_t n_cols,
+                    kernels::PackedMatrix& out);
+  Result<const formats::TensorInfo*> find(const std::string& name,
+                                          std::initializer_list<uint64_t> shape) const;
+
+  const formats::GgufFile* file_;  // Borrowed from the caller.
+  const vk::Caps* caps_;           // Borrowed from the caller.
+  bool precise_;                   // float32 activations
+  std::vector<WeightEntry> entries_;
+};
+
+}  // namespace kimberlite::model

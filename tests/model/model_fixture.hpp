@@ -1,0 +1,62 @@
+// Tiny models on the test device, and a decoder that runs column by column without a session.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "graph/executable.hpp"
+#include "model/decoder.hpp"
+#include "runtime/engine.hpp"
+#include "runtime/kv_cache.hpp"
+#include "synthetic/model_file.hpp"
+
+namespace kimberlite::testing {
+
+/// The value, or the end of the test program with the error's message.
+template <typename T>
+T require_value(Result<T> result) {
+  if (!result.ok()) {
+    std::fprintf(stderr, "%s\n", result.error().message.c_str());
+    std::abort();
+  }
+  return std::move(result).value();
+}
+void require_ok(const Status& status);
+
+/// A tiny model in a temporary file, opened by an engine with validation where it is installed.
+class TinyModel {
+ public:
+  TinyModel(const std::string& shape, uint64_t seed, synthetic::ModelTypes types,
+            runtime::EngineOptions options = {});
+  ~TinyModel();
+  [[nodiscard]] runtime::Engine& engine() { return *engine_; }
+  [[nodiscard]] const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+  std::unique_ptr<runtime::Engine> engine_;
+};
+
+/// Runs passes of n columns over a cache of its own; the graph is built anew for each n.
+class DecoderRun {
+ public:
+  DecoderRun(TinyModel& model, kernels::KvType kv_type, uint32_t context = 512);
+
+  /// Columns at consecutive positions; returns their logits, n * n_vocab.
+  std::vector<float> columns(const std::vector<int32_t>& tokens, uint32_t first_position);
+  /// The residual stream after `n_layers` layers, n * width.
+  std::vector<float> residual(const std::vector<int32_t>& tokens, uint32_t first_position,
+                              uint32_t n_layers);
+  /// Every byte of the KV cache.
+  std::vector<std::byte> cache_bytes();
+
+ private:
+  std::vector<float> run(const std::vector<int32_t>& tokens, uint32_t first_position,
+                         uint32_t n_layers, bool want_logits);
+
+  runtime::Engine& engine_;  // Borrowed from the TinyModel.
+  runtime::KvCache cache_;
+};
+
+}  // namespace kimberlite::testing
