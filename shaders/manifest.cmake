@@ -23,3 +23,22 @@ kimberlite_module(attention_split_workgroup SOURCE attention.comp DEFINES SPLIT 
 kimberlite_module(attention_split_workgroup_texel SOURCE attention.comp
                   DEFINES SPLIT WORKGROUP WIDE_TEXEL)
 kimberlite_module(attention_merge SOURCE attention_merge.comp)
+
+# products of packed matrices, and rows of a packed table
+foreach(type F32 F16 BF16 Q8_0 Q4_0 Q4_K Q6_K)
+  string(TOLOWER ${type} name)
+  foreach(texel "" "_texel")
+    set(defines TYPE_${type})
+    if(texel)
+      list(APPEND defines WIDE_TEXEL)
+    endif()
+    kimberlite_module(matvec_${name}${texel} SOURCE matvec.comp DEFINES ${defines})
+    kimberlite_module(matvec_${name}_split${texel} SOURCE matvec.comp DEFINES ${defines} SPLIT_K)
+    kimberlite_module(embed_${name}${texel} SOURCE embed.comp DEFINES ${defines})
+    if(type MATCHES "^Q4")
+      kimberlite_module(embed_${name}_pairs${texel} SOURCE embed.comp DEFINES ${defines} PAIRS)
+    elseif(type STREQUAL "Q8_0")
+      kimberlite_module(embed_${name}_plain${texel} SOURCE embed.comp DEFINES ${defines} PLAIN)
+    endif()
+  endforeach()
+endforeach()

@@ -1,0 +1,52 @@
+// Panels: 64 rows of a packed matrix (src/kernels/packed_matrix.hpp), shared by LANES invocations of
+// ROWS = 64 / LANES rows each; lane l has the rows l, l + LANES, ...: for every g the lanes read
+// neighbouring units. Per-row scales lie so that the rows r, r + 8, r + 16, ... are together: the
+// eight rows of a lane are one or two units at LANES = 8 (CPU drivers), and a panel's scales are
+// still one burst at LANES = 32 or 64.
+//
+// Includer: declares the wide bindings `codes`, `scales`, `x` and the push constants `p`.
+layout(local_size_x_id = 0) in;
+layout(constant_id = 1) const uint LANES = 8;          // 8, 16, 32 or 64
+layout(constant_id = 2) const uint COLUMNS = 1;        // of the tile, 1..8
+layout(constant_id = 3) const uint SPLITS = 1;         // parts of K, each with its own lanes
+layout(constant_id = 4) const bool SPREAD = false;     // x by one load and shuffles (panel_x.glsl)
+layout(constant_id = 5) const bool MASK_ONLY = false;  // vector shifts are slow: scale x instead
+layout(constant_id = 6) const bool TAIL = false;       // K is not a multiple of 32
+
+const uint ROWS = 64 / LANES;
+#define MAX_TILE 32  // ROWS * COLUMNS at most
+
+uint panel;         // clamped; panel_exists guards the store
+bool panel_exists;
+uint lane;          // 0..LANES-1
+uint split;         // 0..SPLITS-1
+uint column0;       // first column of the tile
+
+// Grid: x = tile of COLUMNS columns, y = workgroup of whole panels.
+void find_panel() {
+  column0 = gl_WorkGroupID.x * COLUMNS;
+  const uint thread = gl_WorkGroupID.y * gl_WorkGroupSize.x + gl_LocalInvocationID.x;
+  const uint wanted = thread / (LANES * SPLITS);
+  panel_exists = wanted < p.n_panels;
+  panel = min(wanted, p.n_panels - 1);
+  split = thread / LANES % SPLITS;
+  lane = thread % LANES;
+}
+
+uint row_of(uint g) { return g * LANES + lane; }
+
+// Place of row_of(g) among the eight rows of its panel that have the same row % 8.
+uint scale_place(uint g) { return LANES == 8 ? g : g * (LANES / 8) + lane / 8; }
+
+// The scale word of row_of(g), of the 64 words from unit `first` on.
+uint scale_word(uint first, uint g) {
+  const uint place = scale_place(g);
+  return LOAD_WIDE(scales, first + (lane & 7) * 2 + (place >> 2))[place & 3];
+}
+
+// The f16 scale of row_of(g), of the 64 halves from unit `first` on.
+float scale_half(uint first, uint g) {
+  const uint place = scale_place(g);
+  const vec2 pair = unpackHalf2x16(LOAD_WIDE(scales, first + (lane & 7))[place >> 1]);
+  return (place & 1) != 0 ? pair.y : pair.x;
+}

@@ -1,0 +1,38 @@
+#version 450
+// y[c][first_row + r] = softcap(sum_k W[r][k] * x[c][k]) for a shard of a packed matrix, float32
+// activations; 1 to 8 columns for decode, tiles of columns for prefill.
+//
+//   codes   wide [n_panels, n_steps, units]   src/kernels/packed_matrix.hpp
+//   scales  wide [n_panels, n_steps, units]   a dummy where the type has none
+//   x       f32 [n_columns, 4 x_units]        read in units of vec4
+//   y       f32 [n_columns, y_stride]
+//
+// Grid: x = tile of COLUMNS columns, y = workgroup of whole panels of 64 rows. A lane has
+// 64 / LANES rows. Accumulation: float32, precise, in the order of K; with SPLIT_K (GPUs) SPLITS
+// groups of lanes take every SPLITS-th step and the first group adds their sums in order. Neither
+// depends on the number of columns. Source: kernel shapes as measured, ARCHITECTURE.md "Products".
+#extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
+#extension GL_KHR_shader_subgroup_basic : require
+#extension GL_KHR_shader_subgroup_shuffle : require
+
+#include "matvec.h"
+#include "common/tanh.glsl"
+#include "common/wide_load.glsl"
+
+layout(push_constant, std430) uniform Push { MatvecPush p; };
+WIDE_BINDING(0, codes)
+WIDE_BINDING(1, scales)
+WIDE_BINDING(2, x)
+layout(binding = 3, std430) writeonly buffer Y { float y[]; };
+
+#include "common/panel.glsl"
+#include "common/panel_product.glsl"
+#include "common/panel_store.glsl"
+
+void main() {
+  find_panel();
+  [[unroll]] for (uint i = 0; i < ROWS * COLUMNS; ++i) acc[i] = 0.0;
+  for (uint step = split; step < p.n_steps; step += SPLITS) add_step(step);
+  store_panel();
+}

@@ -1,0 +1,378 @@
+// One step of one row from GGUF bytes into a panel and back, for every type and class.
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "base/numeric.hpp"
+#include "kernels/packed_matrix.hpp"
+
+namespace kimberlite::kernels {
+
+using formats::GgmlType;
+
+namespace {
+
+constexpr size_t kUnit = 16;
+constexpr size_t kRow = kPanelRows * kUnit;  // one unit of all rows of a panel
+
+/// Where a step of one row lives: the start of the step's codes and scales in its panel.
+template <typename Byte>
+struct Place {
+  Byte* codes;
+  Byte* scales;
+  size_t row;  // 0..63
+
+  Byte* unit(size_t u) const { return codes + u * kRow + row * kUnit; }
+  /// The scale of this row among 64 of `n_bytes` each.
+  Byte* scale(size_t n_bytes, size_t first = 0) const {
+    return scales + first + (row % 8 * 8 + row / 8) * n_bytes;
+  }
+  /// Class int8_swar: the 16 bits that elements 16h + 4j .. + 3 of block b have.
+  Byte* swar(size_t b, size_t h, size_t j) const {
+    const size_t pair = row / 16;
+    const size_t half = row / 8 % 2;
+    return codes + b * kRow + ((pair * 2 + h) * 8 + row % 8) * kUnit + j * 4 + half * 2;
+  }
+};
+using Target = Place<std::byte>;
+using Source = Place<const std::byte>;
+
+template <typename T>
+T load(const std::byte* src) {
+  T value;
+  std::memcpy(&value, src, sizeof(T));
+  return value;
+}
+template <typename T>
+void store(std::byte* dst, T value) {
+  std::memcpy(dst, &value, sizeof(T));
+}
+
+// Floats: the bytes as they are.
+template <size_t kUnits>
+void pack_floats(const std::byte* src, const Target& to) {
+  for (size_t u = 0; u < kUnits; ++u) std::memcpy(to.unit(u), src + u * kUnit, kUnit);
+}
+template <size_t kUnits>
+void unpack_floats(const Source& from, std::byte* dst) {
+  for (size_t u = 0; u < kUnits; ++u) std::memcpy(dst + u * kUnit, from.unit(u), kUnit);
+}
+
+// Q8_0: d f16, 32 int8. kFlip adds 128 to each code.
+template <uint64_t kFlip>
+void pack_q8_0(const std::byte* src, const Target& to) {
+  std::memcpy(to.scale(2), src, 2);
+  for (size_t i = 0; i < 4; ++i) {
+    store(to.unit(i / 2) + i % 2 * 8, load<uint64_t>(src + 2 + i * 8) ^ kFlip);
+  }
+}
+template <uint64_t kFlip>
+void unpack_q8_0(const Source& from, std::byte* dst) {
+  std::memcpy(dst, from.scale(2), 2);
+  for (size_t i = 0; i < 4; ++i) {
+    store(dst + 2 + i * 8, load<uint64_t>(from.unit(i / 2) + i % 2 * 8) ^ kFlip);
+  }
+}
+constexpr uint64_t kAdd128 = 0x8080808080808080;
+
+// Q4_0: d f16, 16 bytes: element j low, element 16 + j high.
+void pack_q4_0(const std::byte* src, const Target& to) {
+  std::memcpy(to.scale(2), src, 2);
+  std::memcpy(to.unit(0), src + 2, kUnit);
+}
+void unpack_q4_0(const Source& from, std::byte* dst) {
+  std::memcpy(dst, from.scale(2), 2);
+  std::memcpy(dst + 2, from.unit(0), kUnit);
+}
+
+/// The low nibbles of four bytes side by side in 16 bits, and back.
+uint16_t join_nibbles(uint32_t bytes) {
+  const uint32_t pairs = (bytes | bytes >> 4) & 0x00ff00ff;
+  return static_cast<uint16_t>(pairs | pairs >> 8);
+}
+uint32_t spread_nibbles(uint16_t nibbles) {
+  const uint32_t pairs = (nibbles | uint32_t{nibbles} << 8) & 0x00ff00ff;
+  return (pairs | pairs << 4) & 0x0f0f0f0f;
+}
+
+/// A unit of Q4_0 order (16 bytes) to block b in SWAR order, and back.
+void swar_block(const std::byte* unit, const Target& to, size_t b) {
+  for (size_t j = 0; j < 4; ++j) {
+    const auto bytes = load<uint32_t>(unit + j * 4);
+    store(to.swar(b, 0, j), join_nibbles(bytes & 0x0f0f0f0f));
+    store(to.swar(b, 1, j), join_nibbles(bytes >> 4 & 0x0f0f0f0f));
+  }
+}
+void unswar_block(const Source& from, size_t b, std::byte* unit) {
+  for (size_t j = 0; j < 4; ++j) {
+    const uint32_t low = spread_nibbles(load<uint16_t>(from.swar(b, 0, j)));
+    const uint32_t high = spread_nibbles(load<uint16_t>(from.swar(b, 1, j)));
+    store(unit + j * 4, low | high << 4);
+  }
+}
+
+void pack_q4_0_swar(const std::byte* src, const Target& to) {
+  std::memcpy(to.scale(2), src, 2);
+  swar_block(src + 2, to, 0);
+}
+void unpack_q4_0_swar(const Source& from, std::byte* dst) {
+  std::memcpy(dst, from.scale(2), 2);
+  unswar_block(from, 0, dst + 2);
+}
+
+// Q4_K: d, dmin f16; 12 bytes with 8 scales and 8 mins of 6 bits; 128 bytes: chunk c of 32 bytes
+// has the elements of block 2c low and of block 2c + 1 high.
+void pack_q4_k_scales(const std::byte* src, const Target& to) {
+  std::array<uint8_t, 12> s{};
+  std::memcpy(s.data(), src + 4, s.size());
+  const auto d_dmin = load<uint32_t>(src);
+  const auto fields = [&](size_t b) -> uint32_t {  // scale | min << 6
+    if (b < 4) return (s[b] & 63u) | (s[b + 4] & 63u) << 6;
+    const uint32_t scale = (s[b + 4] & 15u) | (s[b - 4] >> 6 & 3u) << 4;
+    const uint32_t least = (s[b + 4] >> 4 & 15u) | (s[b] >> 6 & 3u) << 4;
+    return scale | least << 6;
+  };
+  for (size_t i = 0; i < 4; ++i) {
+    const uint32_t top = d_dmin >> (8 * i) & 0xff;
+    store(to.scale(4, i * 256), fields(2 * i) | fields(2 * i + 1) << 12 | top << 24);
+  }
+}
+void unpack_q4_k_scales(const Source& from, std::byte* dst) {
+  std::array<uint8_t, 12> s{};
+  uint32_t d_dmin = 0;
+  for (size_t i = 0; i < 4; ++i) {
+    const auto word = load<uint32_t>(from.scale(4, i * 256));
+    d_dmin |= word >> 24 << (8 * i);
+    for (size_t b = 2 * i; b < 2 * i + 2; ++b) {
+      const uint32_t fields = word >> (b % 2 * 12);
+      const uint32_t scale = fields & 63;
+      const uint32_t least = fields >> 6 & 63;
+      const auto put = [&](size_t at, uint32_t bits) {
+        s[at] = static_cast<uint8_t>(s[at] | bits);
+      };
+      if (b < 4) {
+        put(b, scale);
+        put(b + 4, least);
+      } else {
+        put(b + 4, (scale & 15) | (least & 15) << 4);
+        put(b - 4, scale >> 4 << 6);
+        put(b, least >> 4 << 6);
+      }
+    }
+  }
+  store(dst, d_dmin);
+  std::memcpy(dst + 4, s.data(), s.size());
+}
+
+constexpr uint64_t kLowNibbles = 0x0f0f0f0f0f0f0f0f;
+
+/// Block b of Q4_K in the order of Q4_0, and back (`unit` holds blocks 2c and 2c + 1).
+std::array<std::byte, kUnit> q4_k_block(const std::byte* quants, size_t b) {
+  std::array<std::byte, kUnit> unit;
+  for (size_t i = 0; i < 2; ++i) {
+    const auto first = load<uint64_t>(quants + b / 2 * 32 + i * 8) >> (b % 2 * 4) & kLowNibbles;
+    const auto last = load<uint64_t>(quants + b / 2 * 32 + 16 + i * 8) >> (b % 2 * 4) & kLowNibbles;
+    store(unit.data() + i * 8, first | last << 4);
+  }
+  return unit;
+}
+void q4_k_chunk(const std::byte* even, const std::byte* odd, std::byte* quants) {
+  for (size_t i = 0; i < 2; ++i) {
+    const auto a = load<uint64_t>(even + i * 8);
+    const auto b = load<uint64_t>(odd + i * 8);
+    store(quants + i * 8, (a & kLowNibbles) | (b & kLowNibbles) << 4);
+    store(quants + 16 + i * 8, (a >> 4 & kLowNibbles) | (b >> 4 & kLowNibbles) << 4);
+  }
+}
+
+void pack_q4_k(const std::byte* src, const Target& to) {
+  pack_q4_k_scales(src, to);
+  for (size_t b = 0; b < 8; ++b) std::memcpy(to.unit(b), q4_k_block(src + 16, b).data(), kUnit);
+}
+void unpack_q4_k(const Source& from, std::byte* dst) {
+  unpack_q4_k_scales(from, dst);
+  for (size_t c = 0; c < 4; ++c)
+    q4_k_chunk(from.unit(2 * c), from.unit(2 * c + 1), dst + 16 + c * 32);
+}
+void pack_q4_k_swar(const std::byte* src, const Target& to) {
+  pack_q4_k_scales(src, to);
+  for (size_t b = 0; b < 8; ++b) swar_block(q4_k_block(src + 16, b).data(), to, b);
+}
+void unpack_q4_k_swar(const Source& from, std::byte* dst) {
+  unpack_q4_k_scales(from, dst);
+  for (size_t c = 0; c < 4; ++c) {
+    std::array<std::byte, kUnit> even;
+    std::array<std::byte, kUnit> odd;
+    unswar_block(from, 2 * c, even.data());
+    unswar_block(from, 2 * c + 1, odd.data());
+    q4_k_chunk(even.data(), odd.data(), dst + 16 + c * 32);
+  }
+}
+
+// Q6_K: ql[128], qh[64], 16 int8 scales, d f16.
+std::array<uint8_t, 256> q6_k_codes(const std::byte* src) {
+  std::array<uint8_t, 256> codes;
+  for (size_t n = 0; n < 2; ++n) {
+    for (size_t i = 0; i < 4; ++i) {  // eight elements at a time
+      const auto high = load<uint64_t>(src + 128 + n * 32 + i * 8);
+      for (size_t k = 0; k < 4; ++k) {
+        const auto low = load<uint64_t>(src + n * 64 + k % 2 * 32 + i * 8);
+        const uint64_t code =
+            (low >> (k / 2 * 4) & kLowNibbles) | (high >> (2 * k) & 0x0303030303030303) << 4;
+        std::memcpy(codes.data() + n * 128 + k * 32 + i * 8, &code, 8);
+      }
+    }
+  }
+  return codes;
+}
+
+void pack_q6_k(const std::byte* src, const Target& to) {
+  const std::array<uint8_t, 256> codes = q6_k_codes(src);
+  for (size_t chunk = 0; chunk < 4; ++chunk) {
+    std::memcpy(to.scale(4, chunk * 256), src + 192 + chunk * 4, 4);
+    for (size_t group = 0; group < 4; ++group) {
+      const uint8_t* e = codes.data() + chunk * 64 + group * 16;
+      for (size_t u = 0; u < 3; ++u) {
+        const uint8_t* four = e + u * 4;
+        const uint32_t word = four[0] | uint32_t{four[1]} << 6 | uint32_t{four[2]} << 12 |
+                              uint32_t{four[3]} << 18 | uint32_t{e[12 + u]} << 24 |
+                              (uint32_t{e[15]} >> (2 * u) & 3) << 30;
+        store(to.unit(chunk * 3 + u) + group * 4, word);
+      }
+    }
+  }
+  std::memcpy(to.scale(2, 1024), src + 208, 2);
+}
+void unpack_q6_k(const Source& from, std::byte* dst) {
+  std::array<uint8_t, 192> quants{};
+  for (size_t chunk = 0; chunk < 4; ++chunk) {
+    std::memcpy(dst + 192 + chunk * 4, from.scale(4, chunk * 256), 4);
+    for (size_t i = 0; i < 64; ++i) {
+      const std::byte* words = from.unit(chunk * 3) + i / 16 * 4;
+      const size_t e = i % 16;
+      const auto word = [&](size_t u) { return load<uint32_t>(words + u * kRow); };
+      uint32_t code = 0;
+      if (e < 12) code = word(e / 4) >> (e % 4 * 6) & 63;
+      if (e >= 12 && e < 15) code = word(e - 12) >> 24 & 63;
+      if (e == 15) code = word(0) >> 30 | word(1) >> 30 << 2 | word(2) >> 30 << 4;
+      const size_t element = chunk * 64 + i;
+      const size_t n = element / 128;
+      const size_t k = element % 128 / 32;
+      uint8_t& low = quants[n * 64 + k % 2 * 32 + element % 32];
+      uint8_t& high = quants[128 + n * 32 + element % 32];
+      low = static_cast<uint8_t>(low | (code & 15) << (k / 2 * 4));
+      high = static_cast<uint8_t>(high | (code >> 4) << (2 * k));
+    }
+  }
+  std::memcpy(dst, quants.data(), quants.size());
+  std::memcpy(dst + 208, from.scale(2, 1024), 2);
+}
+
+struct Codec {
+  size_t step_bytes;  // in the file
+  void (*pack)(const std::byte*, const Target&);
+  void (*unpack)(const Source&, std::byte*);
+};
+
+Codec codec(GgmlType type, LinearClass linear_class) {
+  const bool swar = linear_class == LinearClass::int8_swar;
+  switch (type) {
+    case GgmlType::f32:
+      return {128, pack_floats<8>, unpack_floats<8>};
+    case GgmlType::f16:
+    case GgmlType::bf16:
+      return {64, pack_floats<4>, unpack_floats<4>};
+    case GgmlType::q8_0:
+      if (linear_class == LinearClass::int8_dot) return {34, pack_q8_0<0>, unpack_q8_0<0>};
+      return {34, pack_q8_0<kAdd128>, unpack_q8_0<kAdd128>};
+    case GgmlType::q4_0:
+      if (swar) return {18, pack_q4_0_swar, unpack_q4_0_swar};
+      return {18, pack_q4_0, unpack_q4_0};
+    case GgmlType::q4_k:
+      if (swar) return {144, pack_q4_k_swar, unpack_q4_k_swar};
+      return {144, pack_q4_k, unpack_q4_k};
+    case GgmlType::q6_k:
+      return {210, pack_q6_k, unpack_q6_k};
+    default:
+      KL_CHECK(false, "a type that kernels cannot read");
+      return {};
+  }
+}
+
+struct Sizes {
+  uint64_t row_bytes;
+  uint64_t n_panels;
+};
+
+Sizes check_sizes(const PackedLayout& layout, uint64_t n_rows, size_t rows, size_t codes,
+                  size_t scales) {
+  const std::optional<uint64_t> row_bytes = formats::row_bytes(layout.type, layout.n_cols);
+  KL_CHECK(row_bytes.has_value(), "rows that are no whole number of blocks");
+  const uint64_t n_panels = div_up(n_rows, kPanelRows);
+  KL_CHECK(rows == n_rows * *row_bytes, "bytes of another number of rows");
+  KL_CHECK(codes == n_panels * layout.codes_panel_bytes, "codes of another number of panels");
+  KL_CHECK(scales == n_panels * layout.scales_panel_bytes, "scales of another number of panels");
+  return {*row_bytes, n_panels};
+}
+
+/// Calls visit(row, step, codes, scales) with pointers to the panel's step, panel by panel and step
+/// by step, so that the packed side is walked in order.
+template <typename Byte, typename Visit>
+void for_each_step(const PackedLayout& layout, uint64_t n_rows, uint64_t n_panels, Byte* codes,
+                   Byte* scales, const Visit& visit) {
+  const uint64_t codes_step = layout.codes_panel_bytes / layout.n_steps;
+  const uint64_t scales_step = layout.scales_panel_bytes / layout.n_steps;
+  for (uint64_t panel = 0; panel < n_panels; ++panel) {
+    const uint64_t first_row = panel * kPanelRows;
+    const uint64_t end = std::min(n_rows, first_row + kPanelRows);
+    for (uint64_t step = 0; step < layout.n_steps; ++step) {
+      const uint64_t at = panel * layout.n_steps + step;
+      Byte* scales_at = scales == nullptr ? nullptr : scales + at * scales_step;
+      for (uint64_t row = first_row; row < end; ++row) {
+        visit(row, step, Place<Byte>{codes + at * codes_step, scales_at, row - first_row});
+      }
+    }
+  }
+}
+
+}  // namespace
+
+void pack_rows(const PackedLayout& layout, uint64_t n_rows, std::span<const std::byte> rows,
+               std::span<std::byte> codes, std::span<std::byte> scales) {
+  const Sizes sizes = check_sizes(layout, n_rows, rows.size(), codes.size(), scales.size());
+  const Codec step_codec = codec(layout.type, layout.linear_class);
+  if (n_rows % kPanelRows != 0) {
+    const auto clear_last = [](std::span<std::byte> all, uint64_t n) {
+      if (n != 0) std::memset(all.data() + (all.size() - n), 0, n);
+    };
+    clear_last(codes, layout.codes_panel_bytes);
+    clear_last(scales, layout.scales_panel_bytes);
+  }
+  for_each_step(layout, n_rows, sizes.n_panels, codes.data(), scales.data(),
+                [&](uint64_t row, uint64_t step, const Target& to) {
+                  const uint64_t at = step * step_codec.step_bytes;
+                  const std::byte* src = rows.data() + row * sizes.row_bytes + at;
+                  std::array<std::byte, 128> padded{};
+                  if (const uint64_t left = sizes.row_bytes - at; left < step_codec.step_bytes) {
+                    std::memcpy(padded.data(), src, left);  // only floats have partial steps
+                    src = padded.data();
+                  }
+                  step_codec.pack(src, to);
+                });
+}
+
+void unpack_rows(const PackedLayout& layout, uint64_t n_rows, std::span<const std::byte> codes,
+                 std::span<const std::byte> scales, std::span<std::byte> rows) {
+  const Sizes sizes = check_sizes(layout, n_rows, rows.size(), codes.size(), scales.size());
+  const Codec step_codec = codec(layout.type, layout.linear_class);
+  for_each_step(layout, n_rows, sizes.n_panels, codes.data(), scales.data(),
+                [&](uint64_t row, uint64_t step, const Source& from) {
+                  const uint64_t at = step * step_codec.step_bytes;
+                  const uint64_t left = std::min(sizes.row_bytes - at, step_codec.step_bytes);
+                  std::array<std::byte, 256> whole;
+                  step_codec.unpack(from, whole.data());
+                  std::memcpy(rows.data() + row * sizes.row_bytes + at, whole.data(), left);
+                });
+}
+
+}  // namespace kimberlite::kernels

@@ -1,0 +1,116 @@
+// Packing is a bijection, and its sizes are what the plan says. No device needed.
+#include "kernels/packed_matrix.hpp"
+
+#include "kernels/linear_support.hpp"
+
+namespace kimberlite::kernels {
+namespace {
+
+using formats::GgmlType;
+
+struct Packed {
+  PackedLayout layout;
+  std::vector<std::byte> codes;
+  std::vector<std::byte> scales;
+};
+
+Packed pack_all(GgmlType type, LinearClass linear_class, uint64_t n_rows, uint64_t n_cols,
+                const std::vector<std::byte>& rows) {
+  Packed packed{plan_packed(type, n_rows, n_cols, vk::Caps{}, linear_class), {}, {}};
+  KL_CHECK(packed.layout.shards.size() == 1, "a small matrix");
+  packed.codes.assign(packed.layout.shards[0].codes_bytes, std::byte{0xee});
+  packed.scales.assign(packed.layout.shards[0].scales_bytes, std::byte{0xee});
+  pack_rows(packed.layout, n_rows, rows, packed.codes, packed.scales);
+  return packed;
+}
+
+/// Every byte drawn: scales may be NaN, infinite or negative zero.
+std::vector<std::byte> random_bytes(uint64_t n, uint32_t seed) {
+  std::mt19937 engine(seed);
+  std::vector<std::byte> bytes(n);
+  for (std::byte& byte : bytes) byte = static_cast<std::byte>(engine());
+  return bytes;
+}
+
+struct TypeClass {
+  GgmlType type;
+  LinearClass linear_class;
+};
+constexpr TypeClass kTypeClasses[] = {
+    {GgmlType::f32, LinearClass::f32},        {GgmlType::f16, LinearClass::f32},
+    {GgmlType::bf16, LinearClass::f32},       {GgmlType::q8_0, LinearClass::f32},
+    {GgmlType::q8_0, LinearClass::int8_dot},  {GgmlType::q4_0, LinearClass::f32},
+    {GgmlType::q4_0, LinearClass::int8_dot},  {GgmlType::q4_0, LinearClass::int8_swar},
+    {GgmlType::q4_k, LinearClass::f32},       {GgmlType::q4_k, LinearClass::int8_dot},
+    {GgmlType::q4_k, LinearClass::int8_swar}, {GgmlType::q6_k, LinearClass::f32}};
+
+TEST(PackedMatrix, UnpacksToTheSameBytes) {
+  for (const auto& [type, linear_class] : kTypeClasses) {
+    for (const uint64_t n_rows : {1, 64, 137}) {
+      SCOPED_TRACE(::testing::Message() << formats::traits(type).name << " rows " << n_rows);
+      const uint64_t n_cols = formats::traits(type).block_elems * 3ull;
+      const auto rows = random_bytes(n_rows * *formats::row_bytes(type, n_cols), 1);
+      const Packed packed = pack_all(type, linear_class, n_rows, n_cols, rows);
+      std::vector<std::byte> back(rows.size());
+      unpack_rows(packed.layout, n_rows, packed.codes, packed.scales, back);
+      EXPECT_EQ(back, rows);
+    }
+  }
+}
+
+TEST(PackedMatrix, PadsFloatsOfAnyWidth) {
+  for (const uint64_t n_cols : {1, 31, 33, 70}) {
+    const auto rows = random_bytes(3 * n_cols * 2, 2);
+    const Packed packed = pack_all(GgmlType::f16, LinearClass::f32, 3, n_cols, rows);
+    std::vector<std::byte> back(rows.size());
+    unpack_rows(packed.layout, 3, packed.codes, packed.scales, back);
+    EXPECT_EQ(back, rows);
+    uint64_t n_nonzero = 0;
+    for (const std::byte byte : packed.codes) n_nonzero += byte != std::byte{0};
+    EXPECT_LE(n_nonzero, rows.size()) << "padding is zero";
+  }
+}
+
+TEST(PackedMatrix, TakesNoMoreRoomThanTheFile) {
+  for (const auto& [type, linear_class] : kTypeClasses) {
+    const PackedLayout layout = plan_packed(type, 256, 3840, vk::Caps{}, linear_class);
+    EXPECT_EQ(layout.shards[0].codes_bytes + layout.shards[0].scales_bytes,
+              256 * *formats::row_bytes(type, 3840))
+        << formats::traits(type).name;
+  }
+}
+
+TEST(PackedMatrix, ShardsFitTheBindingAndCoverEveryRow) {
+  vk::Caps caps;
+  caps.max_storage_range_bytes = 128ull << 20;
+  const PackedLayout layout = plan_packed(GgmlType::f32, 262144, 3840, caps);
+  uint64_t next_row = 0;
+  for (const ShardLayout& shard : layout.shards) {
+    EXPECT_EQ(shard.first_row, next_row);
+    EXPECT_LE(shard.codes_bytes, caps.max_wide_bytes());
+    next_row += shard.n_rows;
+  }
+  EXPECT_EQ(next_row, 262144u);
+  EXPECT_GE(layout.shards.size(), 30u);
+}
+
+TEST(PackedMatrix, ClassesFollowTheDevice) {
+  vk::Caps cpu;
+  cpu.is_cpu = true;
+  cpu.subgroup_size = 8;
+  cpu.wide_load = vk::WideLoad::texel;
+  const auto pick = [](GgmlType type, const vk::Caps& caps, bool precise) {
+    return pick_linear_class(type, 3840, 3840, caps, precise);
+  };
+  EXPECT_EQ(pick(GgmlType::q4_0, cpu, false), LinearClass::int8_swar);
+  EXPECT_EQ(pick(GgmlType::q4_0, cpu, true), LinearClass::f32);
+  EXPECT_EQ(pick(GgmlType::q6_k, cpu, false), LinearClass::f32);
+  vk::Caps gpu;
+  EXPECT_EQ(pick(GgmlType::q4_0, gpu, false), LinearClass::f32);
+  gpu.has_int8_dot = true;
+  EXPECT_EQ(pick(GgmlType::q8_0, gpu, false), LinearClass::int8_dot);
+  EXPECT_EQ(pick(GgmlType::bf16, gpu, false), LinearClass::f32);
+}
+
+}  // namespace
+}  // namespace kimberlite::kernels
