@@ -1,0 +1,143 @@
+#version 450
+// Attention over the KV cache with a running softmax: decode (split over keys) and prefill.
+//
+//   out[i, h] = sum_j softmax_j(q[i, h] . k[j]) v[j]   over j <= p and j > p - window, p = position
+//   of column i; scale 1; query head h reads KV head h / (n_heads / n_kv_heads)
+//
+//   q        f32 [n, n_heads, d]
+//   columns  Column [n]
+//   k, v     cache rows   common/kv_cache.glsl; row of position j: sequence * n_rows + j % n_rows
+//   out      f32 [n, n_heads, d]              without SPLIT
+//   partial  f32 [n, n_heads, n_splits, d]    SPLIT: sums not yet divided
+//   state    f32 [n, n_heads, n_splits, 2]    SPLIT: maximum and sum of weights
+//
+// Grid: x = tiles of kTileHeads query heads of one KV head, y = split, z = tiles of kTileColumns
+// columns (of one sequence when more than one). A tile reads every key once.
+//
+// Keys go in chunks of 64 at absolute multiples of 64, chunk c to split c % n_splits, so what is
+// added to what depends neither on the number of columns nor on the length. A tile belongs to one
+// subgroup; with WORKGROUP to a workgroup, whose subgroups take the blocks of a chunk in turn and
+// are merged in order. In a block of kBlock keys the lanes are values of the head for the products
+// and keys for the softmax. A masked key weighs exactly 0 and its row is not read.
+// Accumulation: float32, precise. Source: Milakov & Gimelshein 2018, "Online normalizer calculation
+// for softmax"; Dao et al. 2023, "Flash-Decoding".
+#extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
+#extension GL_KHR_shader_subgroup_basic : require
+#extension GL_KHR_shader_subgroup_arithmetic : require
+#extension GL_KHR_shader_subgroup_shuffle : require
+
+#include "attention.h"
+#include "common/columns.h"
+#include "common/wide_load.glsl"
+
+layout(local_size_x_id = 0) in;
+layout(constant_id = 1) const uint kLanes = 32;
+layout(constant_id = 2) const uint kHeadDim = 256;
+layout(constant_id = 3) const uint kKvType = 1;
+layout(constant_id = 4) const uint kTileHeads = 2;
+layout(constant_id = 5) const uint kTileColumns = 1;
+layout(constant_id = 6) const uint kBlock = 16;  // keys of one softmax step; at most kLanes
+layout(constant_id = 7) const uint kKeys = 4;    // keys whose loads are in flight together
+
+#include "common/kv_cache.glsl"
+
+layout(push_constant, std430) uniform Push { AttentionPush p; };
+layout(binding = 0, std430) readonly buffer Q { vec4 q_in[]; };
+layout(binding = 1, std430) readonly buffer Columns { Column columns[]; };
+WIDE_BINDING(2, k)
+WIDE_BINDING(3, v)
+#ifdef SPLIT
+layout(binding = 4, std430) writeonly buffer Partial { vec4 partial[]; };
+layout(binding = 5, std430) writeonly buffer State { vec2 state[]; };
+#else
+layout(binding = 4, std430) writeonly buffer Out { vec4 result[]; };
+#endif
+
+#include "common/attention_tile.glsl"
+
+#ifdef SPLIT
+void store(uint head, uint split, uint vec, vec4 value, float total) {
+  partial[(head * p.n_splits + split) * kHeadVecs + vec] = value;
+}
+void store_state(uint head, uint split, float peak, float total) {
+  state[head * p.n_splits + split] = vec2(peak, total);
+}
+#else
+void store(uint head, uint split, uint vec, vec4 value, float total) {
+  precise const vec4 mean = value / total;
+  result[head * kHeadVecs + vec] = total > 0.0 ? mean : vec4(0.0);
+}
+void store_state(uint head, uint split, float peak, float total) {}
+#endif
+
+#ifdef WORKGROUP
+const uint kWorkers = gl_WorkGroupSize.x / kLanes;
+shared vec2 worker_state[kWorkers];
+shared vec4 worker_acc[kWorkers * kHeadVecs];
+
+/// Merges the workers' sums of one query in worker order and stores the result.
+void finish_query(uint query, uint head, bool exists, uint split) {
+  const float own = subgroupAdd(sum[query]);
+  barrier();  // the query before has been read
+  if (subgroupElect()) worker_state[gl_SubgroupID] = vec2(top[query], own);
+  if (!is_spare()) {
+    [[unroll]] for (uint i = 0; i < kLaneVecs; ++i) {
+      worker_acc[gl_SubgroupID * kHeadVecs + lane_vec(i)] = acc[query * kLaneVecs + i];
+    }
+  }
+  barrier();
+  float peak = kLowest;
+  for (uint i = 0; i < kWorkers; ++i) peak = max(peak, worker_state[i].x);
+  precise float total = 0.0;
+  for (uint i = 0; i < kWorkers; ++i) {
+    const vec2 worker = worker_state[i];
+    total = fma(worker.y, worker.x > kLowest ? exp(worker.x - peak) : 0.0, total);
+  }
+  if (!exists) return;  // the caller's next barrier is reached all the same
+  for (uint vec = gl_LocalInvocationIndex; vec < kHeadVecs; vec += gl_WorkGroupSize.x) {
+    precise vec4 merged = vec4(0.0);
+    for (uint i = 0; i < kWorkers; ++i) {
+      const float scale = worker_state[i].x > kLowest ? exp(worker_state[i].x - peak) : 0.0;
+      merged = fma(worker_acc[i * kHeadVecs + vec], vec4(scale), merged);
+    }
+    store(head, split, vec, merged, total);
+  }
+  if (gl_LocalInvocationIndex == 0) store_state(head, split, peak, total);
+}
+#else
+void finish_query(uint query, uint head, bool exists, uint split) {
+  const float total = subgroupAdd(sum[query]);
+  if (!exists) return;
+  if (!is_spare()) {
+    [[unroll]] for (uint i = 0; i < kLaneVecs; ++i) {
+      store(head, split, lane_vec(i), acc[query * kLaneVecs + i], total);
+    }
+  }
+  if (subgroupElect()) store_state(head, split, top[query], total);
+}
+#endif
+
+void main() {
+#ifdef WORKGROUP
+  const uint tile = gl_WorkGroupID.x;
+  const uint worker = gl_SubgroupID, n_workers = gl_NumSubgroups;
+#else
+  const uint tile = gl_WorkGroupID.x * gl_NumSubgroups + gl_SubgroupID;
+  const uint worker = 0, n_workers = 1;
+  if (tile * kTileHeads >= p.n_heads) return;
+#endif
+  const uint split = gl_WorkGroupID.y;
+  const uint first_head = tile * kTileHeads;
+  const uint first_column = gl_WorkGroupID.z * kTileColumns;
+  head_unit = first_head / (p.n_heads / p.n_kv_heads) * kHeadUnits;
+
+  load_columns(first_column);
+  load_queries(first_column, first_head);
+  add_keys(split, worker, n_workers);
+  [[unroll]] for (uint query = 0; query < kQueries; ++query) {
+    const uint column = first_column + query / kTileHeads;
+    const uint head = column * p.n_heads + first_head + query % kTileHeads;
+    finish_query(query, head, column < p.n_columns, split);
+  }
+}

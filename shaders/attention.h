@@ -1,0 +1,19 @@
+// Push constants of attention.comp and attention_merge.comp.
+#include "common/types.h"
+KL_STRUCTS_BEGIN
+struct AttentionPush {
+  u32 n_columns;
+  u32 n_heads;
+  u32 n_kv_heads;
+  u32 n_splits;  // chunk c belongs to split c % n_splits
+  u32 n_rows;    // of a sequence in the cache
+  u32 window;    // keys that a position sees, itself included; n_rows where attention is full
+};
+CHECK_PUSH(AttentionPush, 24)
+
+struct AttentionMergePush {
+  u32 head_vecs;  // head_dim / 4
+  u32 n_splits;
+};
+CHECK_PUSH(AttentionMergePush, 8)
+KL_STRUCTS_END

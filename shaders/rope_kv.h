@@ -1,0 +1,15 @@
+// Push constants of rope_kv.comp.
+#include "common/types.h"
+KL_STRUCTS_BEGIN
+struct RopeKvPush {
+  u32 n_heads;     // query heads
+  u32 n_kv_heads;  // 0 with Q_ONLY
+  u32 first_head;  // this dispatch starts here; query heads, then K heads, then V heads
+  u32 n_pairs;     // rotating pairs of a head
+  u32 n_rows;      // of a sequence in the cache
+  u32 first_row;   // of the cache rows that are bound
+  u32 n_bound;     // rows that are bound; others are left to another dispatch
+  f32 eps;
+};
+CHECK_PUSH(RopeKvPush, 32)
+KL_STRUCTS_END

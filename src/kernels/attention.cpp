@@ -1,0 +1,169 @@
+#include "kernels/attention.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include "base/numeric.hpp"
+#include "shaders/attention.h"
+
+namespace kimberlite::kernels {
+
+using graph::Access;
+using graph::BindingDesc;
+using graph::DType;
+using graph::Shape;
+using graph::Tensor;
+using graph::Variant;
+
+namespace {
+
+constexpr BindingDesc kCacheK{.name = "k", .wide = true};
+constexpr BindingDesc kCacheV{.name = "v", .wide = true};
+constexpr std::array kAttentionBindings{BindingDesc{"q"}, BindingDesc{"columns"}, kCacheK, kCacheV,
+                                        BindingDesc{"out", Access::write}};
+constexpr std::array kSplitBindings{BindingDesc{"q"},
+                                    BindingDesc{"columns"},
+                                    kCacheK,
+                                    kCacheV,
+                                    BindingDesc{"partial", Access::write},
+                                    BindingDesc{"state", Access::write}};
+constexpr std::array kMergeBindings{BindingDesc{"partial"}, BindingDesc{"state"},
+                                    BindingDesc{"out", Access::write}};
+
+bool has_shared_memory(const vk::Caps& caps) { return !caps.is_cpu; }
+
+constexpr std::array kAttentionVariants{
+    Variant{"workgroup", "attention_workgroup", has_shared_memory},
+    Variant{"portable", "attention"}};
+constexpr std::array kSplitVariants{
+    Variant{"workgroup", "attention_split_workgroup", has_shared_memory},
+    Variant{"portable", "attention_split"}};
+constexpr std::array kMergeVariants{Variant{"portable", "attention_merge"}};
+constexpr std::array kPrefillVariants{Variant{"portable", "attention"}};
+
+/// Subgroups in a workgroup of the portable variant, where they are independent.
+constexpr uint32_t kIndependentSubgroups = 4;
+/// Keys whose loads are in flight together.
+constexpr uint32_t kKeys = 4;
+
+uint32_t largest_divisor(uint32_t value, uint32_t at_most) {
+  uint32_t divisor = std::min(value, at_most);
+  while (value % divisor != 0) --divisor;
+  return divisor;
+}
+
+/// Splits by chunk, so that the device is busy with a single column.
+uint32_t pick_splits(const vk::Caps& caps, const KvCacheView& cache, uint32_t n_tiles) {
+  const uint32_t wanted = caps.is_cpu ? 8 : 4 * caps.n_compute_units;
+  const uint32_t visible = cache.window != 0 ? cache.window : cache.n_rows;
+  const uint32_t useful = std::min(64u, div_up(visible, kAttentionChunk));
+  return std::clamp(div_up(wanted, n_tiles), 1u, useful);
+}
+
+void check_attention(const Tensor& q, const Tensor& columns, const KvCacheView& cache,
+                     const Tensor& out, uint32_t n_heads) {
+  check_kv_cache(cache);
+  KL_CHECK(n_heads > 0 && n_heads % cache.n_kv_heads == 0, "query heads in whole groups");
+  const Shape rows{q.shape[0], uint64_t{n_heads} * cache.head_dim};
+  KL_CHECK(q.dtype == DType::f32 && q.shape == rows, "queries of another shape");
+  KL_CHECK(out.dtype == DType::f32 && out.shape == rows, "a result of another shape");
+  KL_CHECK((columns.dtype == DType::u32 && columns.shape == Shape{q.shape[0], 4}),
+           "columns of another shape");
+}
+
+graph::Node make_node(const graph::Graph& graph, const graph::KernelDesc& kernel,
+                      const AttentionTiling& tiling, const KvCacheView& cache, uint32_t n_heads,
+                      uint32_t n_columns) {
+  graph::Node node;
+  node.kernel = &kernel;
+  node.variant = &graph.pick(kernel);
+  // With a workgroup its subgroups share a chunk's keys, else each has a tile of its own.
+  const bool workgroup = node.variant->name == "workgroup";
+  const uint32_t lanes = graph.caps().subgroup_size;
+  const uint32_t n_subgroups = workgroup ? std::clamp(256 / lanes, 2u, 8u) : kIndependentSubgroups;
+  const uint32_t block = std::min(lanes, kAttentionChunk / (workgroup ? n_subgroups : 1));
+  const uint32_t n_tiles = n_heads / tiling.tile_heads;
+  node.constants = {n_subgroups * lanes,
+                    lanes,
+                    cache.head_dim,
+                    static_cast<uint32_t>(cache.type),
+                    tiling.tile_heads,
+                    tiling.tile_columns,
+                    block,
+                    std::min(kKeys, block)};
+  node.set_push(shaders::AttentionPush{n_columns, n_heads, cache.n_kv_heads, tiling.n_splits,
+                                       cache.n_rows,
+                                       cache.window != 0 ? cache.window : cache.n_rows});
+  node.grid = {workgroup ? n_tiles : div_up(n_tiles, n_subgroups), tiling.n_splits,
+               div_up(n_columns, tiling.tile_columns)};
+  return node;
+}
+
+}  // namespace
+
+const graph::KernelDesc kAttention{"attention", kAttentionBindings, sizeof(shaders::AttentionPush),
+                                   kAttentionVariants};
+const graph::KernelDesc kAttentionSplit{"attention_split", kSplitBindings,
+                                        sizeof(shaders::AttentionPush), kSplitVariants};
+const graph::KernelDesc kAttentionMerge{"attention_merge", kMergeBindings,
+                                        sizeof(shaders::AttentionMergePush), kMergeVariants};
+const graph::KernelDesc kAttentionPrefill{"attention_prefill", kAttentionBindings,
+                                          sizeof(shaders::AttentionPush), kPrefillVariants};
+
+AttentionTiling pick_attention_tiling(const vk::Caps& caps, const KvCacheView& cache,
+                                      uint32_t n_heads, uint32_t n_columns) {
+  const uint32_t group = n_heads / cache.n_kv_heads;
+  // A query costs a lane head_dim / lanes floats twice. Beyond 2 queries of 32 floats lavapipe
+  // spills; GPUs take 4 of 16.
+  const uint32_t max_queries = caps.subgroup_size <= 8 ? 2 : 4;
+  AttentionTiling tiling;
+  tiling.tile_heads = largest_divisor(group, max_queries);
+  if (n_columns > kMaxDecodeColumns) {
+    tiling.tile_columns = std::max(1u, max_queries / tiling.tile_heads);
+    return tiling;
+  }
+  tiling.n_splits = pick_splits(caps, cache, n_heads / tiling.tile_heads);
+  return tiling;
+}
+
+void add_attention(graph::Graph& graph, const Tensor& q, const Tensor& columns,
+                   const KvCacheView& cache, const Tensor& out, uint32_t n_heads,
+                   std::string label) {
+  check_attention(q, columns, cache, out, n_heads);
+  const auto n = static_cast<uint32_t>(q.shape[0]);
+  const AttentionTiling tiling = pick_attention_tiling(graph.caps(), cache, n_heads, n);
+  const uint64_t visible = cache.window != 0 ? cache.window : cache.n_rows;
+  const uint64_t cache_bytes = 2 * visible * cache.k.shape[1] * 16;
+
+  if (tiling.n_splits == 1) {
+    const graph::KernelDesc& kernel = n > kMaxDecodeColumns ? kAttentionPrefill : kAttention;
+    graph::Node node = make_node(graph, kernel, tiling, cache, n_heads, n);
+    node.label = std::move(label);
+    node.tensors = {q, columns, cache.k, cache.v, out};
+    node.bytes_touched = q.n_bytes + out.n_bytes + cache_bytes;
+    graph.add(std::move(node));
+    return;
+  }
+
+  const uint64_t n_parts = uint64_t{n} * n_heads * tiling.n_splits;
+  const Tensor partial = graph.transient(label + ".partial", DType::f32, {n_parts, cache.head_dim});
+  const Tensor state = graph.transient(label + ".state", DType::f32, {n_parts, 2});
+  graph::Node node = make_node(graph, kAttentionSplit, tiling, cache, n_heads, n);
+  node.label = label;
+  node.tensors = {q, columns, cache.k, cache.v, partial, state};
+  node.bytes_touched = q.n_bytes + cache_bytes + partial.n_bytes + state.n_bytes;
+  graph.add(std::move(node));
+
+  graph::Node merge;
+  merge.kernel = &kAttentionMerge;
+  merge.variant = &graph.pick(kAttentionMerge);
+  merge.label = label + ".merge";
+  merge.tensors = {partial, state, out};
+  merge.constants = {graph.caps().is_cpu ? graph.caps().subgroup_size : cache.head_dim / 4};
+  merge.set_push(shaders::AttentionMergePush{cache.head_dim / 4, tiling.n_splits});
+  merge.grid = {n_heads, n, 1};
+  merge.bytes_touched = partial.n_bytes + state.n_bytes + out.n_bytes;
+  graph.add(std::move(merge));
+}
+
+}  // namespace kimberlite::kernels

@@ -1,0 +1,40 @@
+// Attention over the KV cache, for decode and for prefill. Shaders: attention.comp,
+// attention_merge.comp.
+#pragma once
+
+#include <string>
+
+#include "graph/graph.hpp"
+#include "kernels/kv_layout.hpp"
+
+namespace kimberlite::kernels {
+
+/// More columns than this are one sequence's prefill.
+inline constexpr uint32_t kMaxDecodeColumns = 8;
+
+extern const graph::KernelDesc kAttention;         // decode in one pass over the keys
+extern const graph::KernelDesc kAttentionSplit;    // decode, keys split over workgroups
+extern const graph::KernelDesc kAttentionMerge;    // of the splits
+extern const graph::KernelDesc kAttentionPrefill;  // more than kMaxDecodeColumns columns
+
+/// How the work is cut for one layer on one device. Pure policy; what changes the result of a
+/// column (everything but tile_heads and tile_columns) does not depend on the number of columns.
+struct AttentionTiling {
+  uint32_t tile_heads = 1;    // query heads of one KV head that share a key's load
+  uint32_t tile_columns = 1;  // 1 in decode
+  uint32_t n_splits = 1;      // of the keys, by chunk
+};
+[[nodiscard]] AttentionTiling pick_attention_tiling(const vk::Caps& caps, const KvCacheView& cache,
+                                                    uint32_t n_heads, uint32_t n_columns);
+
+/// out = softmax(q k^T) v for every column over the keys that its position sees; zero for inactive
+/// columns. q, out: f32 [n, n_heads * d]; columns: u32 [n, 4]. The rows of the columns' own
+/// positions are in the cache already (add_rope_kv). With more than kMaxDecodeColumns columns they
+/// are consecutive positions of one sequence, and inactive ones come last. Column i of a window
+/// cache needs position p_i - window + 1 to be still there: window + n - 1 <= n_rows for
+/// consecutive positions.
+void add_attention(graph::Graph& graph, const graph::Tensor& q, const graph::Tensor& columns,
+                   const KvCacheView& cache, const graph::Tensor& out, uint32_t n_heads,
+                   std::string label);
+
+}  // namespace kimberlite::kernels

@@ -1,0 +1,48 @@
+#include "kernels/kv_layout.hpp"
+
+#include <algorithm>
+
+#include "vk/caps.hpp"
+
+namespace kimberlite::kernels {
+
+uint32_t kv_head_bytes(KvType type, uint32_t head_dim) {
+  switch (type) {
+    case KvType::f32:
+      return head_dim * 4;
+    case KvType::f16:
+      return head_dim * 2;
+    case KvType::q8_0:
+      return head_dim + head_dim / 32 * 2;
+  }
+  KL_CHECK(false, "a KV type without a layout");
+}
+
+uint64_t kv_row_bytes(KvType type, uint32_t n_kv_heads, uint32_t head_dim) {
+  return uint64_t{n_kv_heads} * kv_head_bytes(type, head_dim);
+}
+
+uint32_t kv_max_rows(const vk::Caps& caps, KvType type, uint32_t n_kv_heads, uint32_t head_dim) {
+  const uint64_t rows = caps.max_wide_bytes() / kv_row_bytes(type, n_kv_heads, head_dim);
+  const uint64_t whole = rows / kAttentionChunk * kAttentionChunk;
+  return static_cast<uint32_t>(std::min<uint64_t>(whole, uint64_t{1} << 30));
+}
+
+graph::Shape kv_shape(const KvCacheView& cache) {
+  return {uint64_t{cache.n_sequences} * cache.n_rows,
+          kv_row_bytes(cache.type, cache.n_kv_heads, cache.head_dim) / 16};
+}
+
+void check_kv_cache(const KvCacheView& cache) {
+  const graph::Shape shape = kv_shape(cache);
+  KL_CHECK(cache.head_dim % 256 == 0, "a head of a multiple of 256");
+  KL_CHECK(cache.n_kv_heads > 0 && cache.n_sequences > 0, "a cache without heads or sequences");
+  KL_CHECK(cache.n_rows > 0 && cache.n_rows % kAttentionChunk == 0, "rows in whole chunks");
+  KL_CHECK(cache.window <= cache.n_rows, "a window longer than its ring");
+  for (const graph::Tensor* tensor : {&cache.k, &cache.v}) {
+    KL_CHECK(tensor->dtype == graph::DType::wide && tensor->shape == shape,
+             "a cache tensor of another shape");
+  }
+}
+
+}  // namespace kimberlite::kernels

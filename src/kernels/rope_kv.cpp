@@ -1,0 +1,139 @@
+#include "kernels/rope_kv.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include "base/numeric.hpp"
+#include "shaders/rope_kv.h"
+
+namespace kimberlite::kernels {
+
+using graph::Access;
+using graph::BindingDesc;
+using graph::DType;
+using graph::Shape;
+using graph::Tensor;
+using graph::Variant;
+
+namespace {
+
+constexpr std::array kRopeKvBindings{BindingDesc{"q_raw"},
+                                     BindingDesc{"q_norm"},
+                                     BindingDesc{"columns"},
+                                     BindingDesc{"table"},
+                                     BindingDesc{"q", Access::write},
+                                     BindingDesc{"k_raw"},
+                                     BindingDesc{"v_raw"},
+                                     BindingDesc{"k_norm"},
+                                     BindingDesc{"k", Access::write},
+                                     BindingDesc{"v", Access::write}};
+constexpr std::array kRopeKvVariants{Variant{"portable", "rope_kv"}};
+
+constexpr std::array kRopeQBindings{BindingDesc{"q_raw"}, BindingDesc{"q_norm"},
+                                    BindingDesc{"columns"}, BindingDesc{"table"},
+                                    BindingDesc{"q", Access::write}};
+constexpr std::array kRopeQVariants{Variant{"portable", "rope_q"}};
+
+/// Heads are independent, so a workgroup is only a way to hand out subgroups.
+constexpr uint32_t kSubgroupsInWorkgroup = 4;
+
+void check_rows(const Tensor& tensor, uint64_t n, uint64_t width, const char* what) {
+  KL_CHECK((tensor.dtype == DType::f32 && tensor.shape == Shape{n, width}), what);
+}
+
+void check_queries(const RopeQInputs& args) {
+  KL_CHECK(args.q_norm.shape.rank() == 1 && args.q_norm.dtype == DType::f32, "a query norm [d]");
+  const uint64_t head_dim = args.q_norm.shape[0];
+  KL_CHECK(head_dim % 256 == 0, "a head of a multiple of 256");
+  KL_CHECK(args.q_raw.shape.rank() == 2 && args.q_raw.shape[1] % head_dim == 0, "whole heads");
+  check_rows(args.q_raw, args.q_raw.shape[0], args.q_raw.shape[1], "raw queries of another type");
+  check_rows(args.q, args.q_raw.shape[0], args.q_raw.shape[1], "queries of another shape");
+  KL_CHECK((args.columns.dtype == DType::u32 && args.columns.shape == Shape{args.q.shape[0], 4}),
+           "columns of another shape");
+  KL_CHECK(args.table.dtype == DType::f32 && args.table.shape.rank() == 2 &&
+               args.table.shape[0] == 2 * kRopeTableRows && args.table.shape[1] % 16 == 0 &&
+               args.table.shape[1] <= head_dim,
+           "a RoPE table of another shape");
+}
+
+/// Everything but variant, tensors and the K/V numbers of the push constants.
+graph::Node make_node(const graph::Graph& graph, const RopeQInputs& args, KvType type,
+                      shaders::RopeKvPush push, std::string label) {
+  const auto head_dim = static_cast<uint32_t>(args.q_norm.shape[0]);
+  push.n_heads = static_cast<uint32_t>(args.q.shape[1] / head_dim);
+  push.n_pairs = static_cast<uint32_t>(args.table.shape[1] / 2);
+  push.eps = args.eps;
+  const uint32_t lanes = graph.caps().subgroup_size;
+  const uint32_t n_jobs = push.n_heads + 2 * push.n_kv_heads - push.first_head;
+
+  graph::Node node;
+  node.label = std::move(label);
+  node.constants = {lanes * kSubgroupsInWorkgroup, lanes, head_dim, static_cast<uint32_t>(type)};
+  node.set_push(push);
+  node.grid = {div_up(n_jobs, kSubgroupsInWorkgroup), static_cast<uint32_t>(args.q.shape[0]), 1};
+  node.bytes_touched = (push.first_head == 0 ? args.q_raw.n_bytes + args.q.n_bytes : 0);
+  return node;
+}
+
+}  // namespace
+
+const graph::KernelDesc kRopeKv{"rope_kv", kRopeKvBindings, sizeof(shaders::RopeKvPush),
+                                kRopeKvVariants};
+const graph::KernelDesc kRopeQ{"rope_q", kRopeQBindings, sizeof(shaders::RopeKvPush),
+                               kRopeQVariants};
+
+void add_rope_q(graph::Graph& graph, const RopeQInputs& args, std::string label) {
+  check_queries(args);
+  graph::Node node = make_node(graph, args, KvType::f32, {}, std::move(label));
+  node.kernel = &kRopeQ;
+  node.variant = &graph.pick(kRopeQ);
+  node.tensors = {args.q_raw, args.q_norm, args.columns, args.table, args.q};
+  graph.add(std::move(node));
+}
+
+void add_rope_kv(graph::Graph& graph, const RopeKvInputs& args, const KvCacheView& cache,
+                 std::string label) {
+  const RopeQInputs queries{args.q_raw, args.q_norm, args.columns, args.table, args.q, args.eps};
+  check_queries(queries);
+  check_kv_cache(cache);
+  const uint64_t n = args.q.shape[0];
+  const uint64_t kv_width = uint64_t{cache.n_kv_heads} * cache.head_dim;
+  KL_CHECK(args.q_norm.shape[0] == cache.head_dim, "a cache of another head size");
+  check_rows(args.k_raw, n, kv_width, "raw keys of another shape");
+  check_rows(args.v_raw, n, kv_width, "raw values of another shape");
+  KL_CHECK((args.k_norm.dtype == DType::f32 && args.k_norm.shape == Shape{cache.head_dim}),
+           "a key norm of another shape");
+
+  // Parts of whole chunks: their first bytes keep every device's alignment.
+  const uint64_t n_rows = cache.k.shape[0];
+  const uint64_t row_bytes = cache.k.shape[1] * 16;
+  const uint64_t limit = graph.caps().max_storage_range_bytes / row_bytes;
+  const uint64_t part_rows = std::min(n_rows, limit / kAttentionChunk * kAttentionChunk);
+  KL_CHECK(part_rows > 0, "a cache row beyond what one binding may span");
+  for (uint64_t first = 0; first < n_rows; first += part_rows) {
+    const uint64_t n_bound = std::min(part_rows, n_rows - first);
+    shaders::RopeKvPush push{};
+    push.n_kv_heads = cache.n_kv_heads;
+    push.first_head = first == 0 ? 0 : static_cast<uint32_t>(args.q.shape[1] / cache.head_dim);
+    push.n_rows = cache.n_rows;
+    push.first_row = static_cast<uint32_t>(first);
+    push.n_bound = static_cast<uint32_t>(n_bound);
+    graph::Node node = make_node(graph, queries, cache.type, push, label);
+    node.kernel = &kRopeKv;
+    node.variant = &graph.pick(kRopeKv);
+    node.tensors = {args.q_raw,
+                    args.q_norm,
+                    args.columns,
+                    args.table,
+                    args.q,
+                    args.k_raw,
+                    args.v_raw,
+                    args.k_norm,
+                    cache.k.rows(first, n_bound),
+                    cache.v.rows(first, n_bound)};
+    node.bytes_touched += args.k_raw.n_bytes + args.v_raw.n_bytes + 2 * n * row_bytes;
+    graph.add(std::move(node));
+  }
+}
+
+}  // namespace kimberlite::kernels

@@ -1,0 +1,295 @@
+#include "kernels/attention.hpp"
+
+#include <cmath>
+#include <random>
+
+#include "kernels/kv_oracle.hpp"
+#include "shaders/common/columns.h"
+#include "support/gpu.hpp"
+
+namespace kimberlite::kernels {
+namespace {
+
+using graph::DType;
+using graph::Graph;
+using graph::Shape;
+using graph::Tensor;
+using shaders::Column;
+
+struct Case {
+  const char* name;
+  KvType type;
+  uint32_t head_dim;
+  uint32_t n_heads;
+  uint32_t n_kv_heads;
+  uint32_t n_rows;
+  uint32_t window;  // 0: full
+  uint32_t n_sequences;
+  std::vector<Column> columns;
+};
+
+Column at(uint32_t position, uint32_t sequence = 0) { return {0, position, sequence, 1}; }
+constexpr Column kInactive{0, 12345, 0, 0};
+
+std::vector<Case> decode_cases() {
+  return {
+      {"first position", KvType::f16, 256, 2, 1, 64, 0, 1, {at(0)}},
+      {"full, ragged", KvType::f32, 256, 4, 2, 256, 0, 1, {at(149), at(150), at(151)}},
+      {"full, 512, group 8", KvType::f16, 512, 8, 1, 192, 0, 1, {at(130)}},
+      {"full, 512, group 3", KvType::f32, 512, 3, 1, 128, 0, 1, {at(64)}},
+      {"group 1", KvType::f16, 256, 3, 3, 128, 0, 1, {at(63)}},
+      {"quantised", KvType::q8_0, 256, 4, 2, 128, 0, 1, {at(99)}},
+      {"quantised, 512", KvType::q8_0, 512, 4, 1, 128, 0, 1, {at(70)}},
+      {"window shorter than history", KvType::f16, 256, 2, 1, 256, 100, 1, {at(230)}},
+      {"window longer than history", KvType::f16, 256, 2, 1, 256, 100, 1, {at(41)}},
+      {"window of one chunk", KvType::f16, 256, 2, 1, 192, 64, 1, {at(127)}},
+      {"wrapped ring", KvType::f16, 256, 4, 2, 192, 96, 1, {at(1000), at(1001), at(1002)}},
+      {"last position", KvType::f32, 256, 2, 1, 192, 128, 1, {at(262142), at(262143)}},
+      {"sequences",
+       KvType::f16,
+       256,
+       4,
+       1,
+       128,
+       70,
+       3,
+       {at(500, 2), at(3, 0), kInactive, at(64, 1)}},
+  };
+}
+
+std::vector<Case> prefill_cases() {
+  const auto run = [](uint32_t first, uint32_t n, uint32_t n_padding, uint32_t sequence) {
+    std::vector<Column> columns;
+    for (uint32_t i = 0; i < n; ++i) columns.push_back(at(first + i, sequence));
+    columns.insert(columns.end(), n_padding, kInactive);
+    return columns;
+  };
+  return {
+      {"from zero", KvType::f16, 256, 2, 1, 64, 0, 1, run(0, 11, 0, 0)},
+      {"full, 512", KvType::f32, 512, 4, 1, 192, 0, 2, run(120, 9, 2, 1)},
+      {"group 1, quantised", KvType::q8_0, 256, 2, 2, 128, 0, 1, run(60, 10, 3, 0)},
+      {"window over a wrapped ring", KvType::f16, 256, 4, 2, 192, 80, 2, run(1020, 33, 0, 1)},
+  };
+}
+
+/// Queries whose scores have a standard deviation of about 2, so that several keys matter.
+std::vector<float> make_queries(const Case& c) {
+  std::mt19937 engine(11);
+  std::vector<float> q(c.columns.size() * c.n_heads * c.head_dim);
+  const float scale = 2.0f / std::sqrt(static_cast<float>(c.head_dim));
+  for (float& value : q) {
+    value = (static_cast<float>(engine() >> 8) * 0x1p-23f - 1.0f) * 1.7320508f * scale;
+  }
+  return q;
+}
+
+uint32_t first_key(const Case& c, uint32_t position) {
+  return c.window == 0 || position < c.window ? 0 : position - c.window + 1;
+}
+
+/// Sum and bound of one output head.
+struct Expected {
+  std::vector<double> value;
+  std::vector<double> tolerance;
+};
+
+/// Softmax in double precision over the decoded cache. `n_forgotten` leaves out the oldest keys.
+Expected expected_head(const Case& c, const HostCache& k, const HostCache& v, const float* q,
+                       const Column& column, uint32_t kv_head, uint32_t n_forgotten = 0) {
+  const uint32_t first = first_key(c, column.position) + n_forgotten;
+  const uint32_t n_keys = column.position - first + 1;
+  std::vector<double> scores(n_keys), bounds(n_keys);
+  double q_norm = 0;
+  for (uint32_t i = 0; i < c.head_dim; ++i) q_norm += double{q[i]} * q[i];
+  double peak = -1e300;
+  for (uint32_t j = 0; j < n_keys; ++j) {
+    double k_norm = 0;
+    for (uint32_t i = 0; i < c.head_dim; ++i) {
+      const double key = k.get(column.sequence, first + j, kv_head, i);
+      scores[j] += q[i] * key;
+      k_norm += key * key;
+    }
+    // A dot product in float32 by any order: sqrt(d) roundings of the norms' product.
+    bounds[j] = std::sqrt(q_norm * k_norm) * (4 + std::sqrt(c.head_dim)) * 0x1p-24;
+    peak = std::max(peak, scores[j]);
+  }
+  double total = 0;
+  for (double score : scores) total += std::exp(score - peak);
+  Expected result{std::vector<double>(c.head_dim), std::vector<double>(c.head_dim)};
+  for (uint32_t j = 0; j < n_keys; ++j) {
+    const double weight = std::exp(scores[j] - peak) / total;
+    // Vulkan's bound for exp is 3 + 2 |x| units; twice, as the running maximum rescales; then the
+    // sums over keys. Numerator and denominator each carry the error.
+    const double error = 2 * (bounds[j] + 2 * (3 + 2 * (peak - scores[j])) * 0x1p-23 +
+                              (4 + std::sqrt(n_keys)) * 0x1p-24);
+    for (uint32_t i = 0; i < c.head_dim; ++i) {
+      const double term = weight * v.get(column.sequence, first + j, kv_head, i);
+      result.value[i] += term;
+      result.tolerance[i] += std::abs(term) * error;
+    }
+  }
+  return result;
+}
+
+class AttentionTest : public testing::GpuTest {
+ protected:
+  struct Caches {
+    KvCacheView view;
+    HostCache k, v;
+  };
+
+  /// Random rows wherever a column of the case looks; NaN everywhere else.
+  static Caches make_caches(const Case& c) {
+    const KvCacheView view{.type = c.type,
+                           .n_kv_heads = c.n_kv_heads,
+                           .head_dim = c.head_dim,
+                           .n_rows = c.n_rows,
+                           .n_sequences = c.n_sequences,
+                           .window = c.window};
+    Caches caches{view, HostCache(view), HostCache(view)};
+    for (const Column& column : c.columns) {
+      if (column.is_active == 0) continue;
+      for (uint32_t j = first_key(c, column.position); j <= column.position; ++j) {
+        for (uint32_t head = 0; head < c.n_kv_heads; ++head) {
+          const uint32_t seed = (j * 16 + head) * 16 + column.sequence * 2;
+          caches.k.set(column.sequence, j, head, random_values(c.head_dim, seed).data());
+          caches.v.set(column.sequence, j, head, random_values(c.head_dim, seed + 1).data());
+        }
+      }
+    }
+    return caches;
+  }
+
+  std::vector<float> compute(const Case& c, const Caches& caches,
+                             const graph::VariantPolicy* policy, size_t first, size_t n) {
+    const uint64_t width = uint64_t{c.n_heads} * c.head_dim;
+    const std::vector<float> all = make_queries(c);
+    const auto begin = all.begin() + static_cast<std::ptrdiff_t>(first * width);
+    std::vector<uint32_t> words;
+    for (size_t i = first; i < first + n; ++i) {
+      const Column& column = c.columns[i];
+      words.insert(words.end(), {column.token, column.position, column.sequence, column.is_active});
+    }
+    KvCacheView view = caches.view;
+    view.k = upload_wide(caches.k.bytes().data(), caches.k.bytes().size());
+    view.v = upload_wide(caches.v.bytes().data(), caches.v.bytes().size());
+    view.k.shape = view.v.shape = kv_shape(view);
+    const Tensor out = poisoned(DType::f32, Shape{n, width});
+    Graph graph(caps_, policy);
+    add_attention(graph,
+                  upload(std::vector<float>(begin, begin + static_cast<std::ptrdiff_t>(n * width)),
+                         Shape{n, width}),
+                  upload(words, Shape{n, 4}), view, out, c.n_heads, "attention");
+    n_nodes_ = graph.nodes().size();
+    run(graph);
+    return download(out);
+  }
+
+  static void expect_result(const Case& c, const Caches& caches, const std::vector<float>& out) {
+    const std::vector<float> q = make_queries(c);
+    for (size_t row = 0; row < c.columns.size() * c.n_heads; ++row) {
+      const Column& column = c.columns[row / c.n_heads];
+      const auto head = static_cast<uint32_t>(row % c.n_heads);
+      const size_t base = row * c.head_dim;
+      if (column.is_active == 0) {
+        for (uint32_t i = 0; i < c.head_dim; ++i) ASSERT_EQ(out[base + i], 0.0f) << row;
+        continue;
+      }
+      const Expected expected =
+          expected_head(c, caches.k, caches.v, &q[base], column, head / (c.n_heads / c.n_kv_heads));
+      for (uint32_t i = 0; i < c.head_dim; ++i) {
+        ASSERT_NEAR(out[base + i], expected.value[i], expected.tolerance[i])
+            << "column " << row / c.n_heads << " head " << head << " element " << i;
+      }
+    }
+  }
+
+  size_t n_nodes_ = 0;
+};
+
+TEST_F(AttentionTest, DecodeInOnePassMatchesDoublePrecision) {
+  caps_.n_compute_units = 0;  // nothing to gain from splits
+  for_each_variant(kAttention, [&](const graph::VariantPolicy& policy) {
+    for (const Case& c : decode_cases()) {
+      SCOPED_TRACE(c.name);
+      const Caches caches = make_caches(c);
+      const auto out = compute(c, caches, &policy, 0, c.columns.size());
+      ASSERT_EQ(n_nodes_, 1u);
+      expect_result(c, caches, out);
+    }
+  });
+}
+
+TEST_F(AttentionTest, DecodeInSplitsMatchesDoublePrecision) {
+  caps_.n_compute_units = 3;  // 12 workgroups wanted
+  for_each_variant(kAttentionSplit, [&](const graph::VariantPolicy& policy) {
+    for (const Case& c : decode_cases()) {
+      SCOPED_TRACE(c.name);
+      const Caches caches = make_caches(c);
+      expect_result(c, caches, compute(c, caches, &policy, 0, c.columns.size()));
+    }
+  });
+}
+
+TEST_F(AttentionTest, PrefillMatchesDoublePrecision) {
+  for_each_variant(kAttentionPrefill, [&](const graph::VariantPolicy& policy) {
+    for (const Case& c : prefill_cases()) {
+      SCOPED_TRACE(c.name);
+      const Caches caches = make_caches(c);
+      expect_result(c, caches, compute(c, caches, &policy, 0, c.columns.size()));
+    }
+  });
+}
+
+TEST_F(AttentionTest, ColumnsDoNotDependOnTheirNumber) {
+  caps_.n_compute_units = 3;
+  for (const graph::KernelDesc* kernel : {&kAttention, &kAttentionSplit}) {
+    for_each_variant(*kernel, [&](const graph::VariantPolicy& policy) {
+      caps_.n_compute_units = kernel == &kAttention ? 0 : 3;
+      Case c{"eight", KvType::f16, 256, 4, 2, 192, 100, 2, {}};
+      for (uint32_t i = 0; i < 5; ++i) c.columns.push_back(at(1000 + i, 1));
+      for (uint32_t i = 0; i < 3; ++i) c.columns.push_back(at(62 + i, 0));
+      const Caches caches = make_caches(c);
+      const auto together = compute(c, caches, &policy, 0, 8);
+      const size_t width = size_t{c.n_heads} * c.head_dim;
+      for (size_t column = 0; column < 8; ++column) {
+        const auto alone = compute(c, caches, &policy, column, 1);
+        for (size_t i = 0; i < width; ++i) ASSERT_EQ(alone[i], together[column * width + i]);
+      }
+    });
+  }
+}
+
+/// The tolerance must see one key more or less in the window, the other KV head, and K for V.
+TEST_F(AttentionTest, TheToleranceSeesMutations) {
+  const Case c{"mutated", KvType::f16, 256, 2, 2, 128, 100, 1, {at(110)}};
+  const Caches caches = make_caches(c);
+  const std::vector<float> q = make_queries(c);
+  const Expected right = expected_head(c, caches.k, caches.v, q.data(), c.columns[0], 0);
+  const Expected wrong[] = {
+      expected_head(c, caches.k, caches.v, q.data(), c.columns[0], 0, 1),
+      expected_head(c, caches.k, caches.v, q.data(), c.columns[0], 1),
+      expected_head(c, caches.k, caches.k, q.data(), c.columns[0], 0),
+      expected_head(c, caches.v, caches.v, q.data(), c.columns[0], 0),
+  };
+  for (const Expected& other : wrong) {
+    double worst = 0;
+    for (uint32_t i = 0; i < c.head_dim; ++i) {
+      worst = std::max(worst, std::abs(other.value[i] - right.value[i]) / right.tolerance[i]);
+    }
+    EXPECT_GT(worst, 10);
+  }
+}
+
+TEST(KvLayout, RowsFitOneWideBinding) {
+  vk::Caps caps;
+  caps.wide_load = vk::WideLoad::storage;
+  caps.max_storage_range_bytes = 128ull << 20;
+  EXPECT_EQ(kv_row_bytes(KvType::f16, 8, 256), 4096u);
+  EXPECT_EQ(kv_max_rows(caps, KvType::f16, 8, 256), 32768u);
+  EXPECT_EQ(kv_row_bytes(KvType::q8_0, 1, 512), 544u);
+  EXPECT_EQ(kv_max_rows(caps, KvType::q8_0, 1, 512), (128u << 20) / 544 / 64 * 64);
+}
+
+}  // namespace
+}  // namespace kimberlite::kernels
