@@ -93,6 +93,7 @@ Result<Golden> Golden::load(std::string_view name) {
   golden.positions = header.at("positions").get<std::vector<size_t>>();
   golden.n_vocab = header.at("shape").at("vocab").get<size_t>();
   golden.min_margin = header.at("measured").at("min_margin").get<float>();
+  golden.noise = header.at("measured").at("eager_against_float64").get<float>();
   return golden;
 }
 

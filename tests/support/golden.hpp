@@ -38,6 +38,8 @@ struct Golden {
   std::vector<size_t> positions;  // of the rows that `hidden` and the typed logits hold
   size_t n_vocab = 0;
   float min_margin = 0;  // smallest distance of the two best logits while greedy
+  // Largest distance of `logits` from the same computation in float64: what float32 costs here.
+  float noise = 0;
 
   /// Errors: io, bad_file.
   static Result<Golden> load(std::string_view name);

@@ -1,4 +1,4 @@
-"""A tiny model as a Hugging Face checkpoint: config.json and model.safetensors."""
+"""A tiny model as a Hugging Face checkpoint: config.json, model.safetensors, tokenizer.json."""
 
 import json
 import os
@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 import reference
+from tokenizer import tokenizer_json
 
 
 def write_checkpoint(shape, seed, folder, dtype):
@@ -36,5 +37,7 @@ def write_checkpoint(shape, seed, folder, dtype):
     os.makedirs(folder, exist_ok=True)
     with open(os.path.join(folder, "config.json"), "w", encoding="utf-8") as file:
         json.dump(config, file, indent=2)
+    with open(os.path.join(folder, "tokenizer.json"), "w", encoding="utf-8") as file:
+        json.dump(tokenizer_json(shape.vocab), file, ensure_ascii=False, indent=1)
     save_file(state, os.path.join(folder, "model.safetensors"), metadata={"format": "pt"})
     print(f"{shape.name}: {len(state)} tensors in {folder}")

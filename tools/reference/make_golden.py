@@ -27,6 +27,8 @@ N_GREEDY = 64
 MIN_MARGIN = 0.05  # between the two best logits, at each greedy step
 MIN_DISTINCT = 16  # greedy ids: a continuation that repeats itself proves little
 PROMPT_TOKENS = {"tiny12": 41, "tiny12-odd": 37, "tiny12-k": 45, "tiny31": 53}
+# What the search finds from seed 1 on, to spare the time.
+FIRST_SEED = {"tiny12": 13, "tiny12-odd": 9, "tiny12-k": 43, "tiny31": 40}
 # (matrices, embedding): what is stored in files besides f32, where the widths allow it
 PLAIN_TYPES = ("bf16", "f16", "q8_0", "q4_0")
 BLOCK_TYPES = {"q4_k": "q6_k", "q6_k": "q6_k"}
@@ -63,11 +65,12 @@ def logits_by_type(shape, seed, tokens, positions):
 
 
 def make_model_golden(shape, args):
-    seed, model, tokens, ids, margins, last = find_seed(shape, args.first_seed)
+    seed, model, tokens, ids, margins, last = find_seed(shape, args.first_seed or FIRST_SEED[shape.name])
     logits = reference.logits_of(model, tokens)
     hidden = reference.hidden_of(model, tokens)
     positions = [0, shape.window - 1, shape.window, len(tokens) - 1]
     sdpa = reference.logits_of(reference.make_model(shape, seed, "sdpa"), tokens)
+    exact = reference.exact_logits_of(shape, seed, tokens)
     typed = logits_by_type(shape, seed, tokens, positions)
     measured = {
         "logit_sd": float(logits.std()),
@@ -78,6 +81,7 @@ def make_model_golden(shape, args):
             round(share, 3) for share in reference.attention_entropy(model, tokens)
         ],
         "eager_against_sdpa": float(np.abs(logits - sdpa).max()),
+        "eager_against_float64": float(np.abs(logits - exact).max()),
     }
     for name, rows in typed.items():
         measured[f"{name}_against_f32"] = float(np.abs(rows - logits[positions]).max())
@@ -147,7 +151,7 @@ def main():
     )
     parser.add_argument("--model", choices=SHAPES, action="append", help="default: all")
     parser.add_argument("--folder", default=DEFAULT_FOLDER, help="default: tests/golden")
-    parser.add_argument("--first-seed", type=int, default=1, help="where the search starts")
+    parser.add_argument("--first-seed", type=int, help="where the search starts")
     parser.add_argument("--check-mutations", action="store_true")
     parser.add_argument("--write-hf", metavar="DIR", help="write a checkpoint there, no goldens")
     parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16")

@@ -132,6 +132,50 @@ def logits_of(model, tokens):
     return model(torch.tensor([tokens]), use_cache=False).logits[0].numpy().copy()
 
 
+class _ExactNorm(torch.nn.Module):
+    def __init__(self, norm):
+        super().__init__()
+        self.eps = norm.eps
+        self.weight = norm.weight if norm.with_scale else None
+
+    def forward(self, x):
+        y = x * (x.pow(2).mean(-1, keepdim=True) + self.eps).pow(-0.5)
+        return y if self.weight is None else y * self.weight
+
+
+def _exact_rope(shape):
+    """cos and sin in float64, from frequencies in float64."""
+    kinds = {
+        "sliding_attention": (shape.head_dim_sliding, shape.rope_theta_sliding, 1.0),
+        "full_attention": (shape.head_dim_full, shape.rope_theta_full, shape.partial_rotary),
+    }
+
+    def forward(_x, position_ids, layer_type):
+        dim, theta, share = kinds[layer_type]
+        pairs = torch.arange(dim // 2, dtype=torch.float64)
+        frequencies = theta ** (-2.0 * pairs / dim) * (pairs < int(share * dim) // 2)
+        angles = position_ids[..., None].double() * frequencies
+        angles = torch.cat((angles, angles), dim=-1)
+        return angles.cos(), angles.sin()
+
+    return forward
+
+
+@torch.no_grad()
+def exact_logits_of(shape, seed, tokens):
+    """float64 [n_tokens, vocab]: the official model with every float32 step of it in float64."""
+    model = make_model(shape, seed, "sdpa").double()
+    model.model.embed_tokens.embed_scale.fill_(shape.hidden**0.5)
+    model.model.norm = _ExactNorm(model.model.norm)
+    for layer in model.model.layers:
+        for owner in (layer, layer.self_attn):
+            for name, part in list(owner.named_children()):
+                if name.endswith("norm"):
+                    setattr(owner, name, _ExactNorm(part))
+    model.model.rotary_emb.forward = _exact_rope(shape)
+    return logits_of(model, tokens)
+
+
 @torch.no_grad()
 def hidden_of(model, tokens):
     """float32 [n_layers + 2, n_tokens, hidden]: scaled embedding, every layer's output, final norm."""
