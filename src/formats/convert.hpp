@@ -18,7 +18,7 @@ struct ConvertOptions {
   /// Replace an existing output file. Without it an existing file is an error.
   bool overwrite = false;
   /// (bytes written, bytes in all) of tensor data. Returning false cancels.
-  std::function<bool(uint64_t, uint64_t)> progress;
+  std::function<bool(uint64_t, uint64_t)> progress = {};
 };
 
 struct ConvertReport {

@@ -214,7 +214,7 @@ Status write_hf_generation(const std::string& dir, const HfTextConfig& config, G
   KL_ASSIGN(const auto json, read_json_object(path, kMaxSmallFileBytes));
   const JsonObject generation(json, path);
   if (generation.has("top_k")) {
-    KL_ASSIGN(const auto top_k, generation.u64("top_k", 0, config.n_vocab));
+    KL_ASSIGN(const auto top_k, generation.u64("top_k", 0, INT32_MAX));
     writer.set_i32("general.sampling.top_k", static_cast<int32_t>(top_k));
   }
   for (const auto& [key, name] : {std::pair("top_p", "top_p"), std::pair("temperature", "temp")}) {
