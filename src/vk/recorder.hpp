@@ -22,7 +22,7 @@ class CommandBuffer {
   CommandBuffer() = default;
 
   [[nodiscard]] VkCommandBuffer get() const { return buffer_; }
-  explicit operator bool() const { return buffer_ != VK_NULL_HANDLE; }
+  explicit operator bool() const { return static_cast<bool>(pool_); }
 
   /// Nanoseconds of each timestamp, since an arbitrary start; call after the submission finished.
   /// Errors: device, unsupported (a queue without timestamps).

@@ -13,7 +13,9 @@ namespace {
 
 class CacheFile : public ::testing::Test {
  protected:
-  std::string path_ = ::testing::TempDir() + "kimberlite_cache_file_test.bin";
+  // A file of its own for each test: they run side by side, each in its own process.
+  std::string path_ = ::testing::TempDir() + "kimberlite_cache_file_" +
+                      ::testing::UnitTest::GetInstance()->current_test_info()->name() + ".bin";
   std::vector<std::byte> blob_ = std::vector<std::byte>(1000, std::byte{0x5a});
 
   void SetUp() override { ASSERT_TRUE(write_cached_blob(path_, "key", blob_).ok()); }

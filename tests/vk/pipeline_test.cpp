@@ -24,7 +24,14 @@ PipelineSpec scale_spec(uint32_t width, uint32_t add) {
 
 class PipelineTest : public VkTest {
  protected:
-  std::string file_ = ::testing::TempDir() + "kimberlite_pipeline_test.bin";
+  std::string file_;
+
+  void SetUp() override {
+    VkTest::SetUp();
+    if (HasFatalFailure()) return;
+    // A file of its own for each driver: their tests run side by side.
+    file_ = ::testing::TempDir() + "kimberlite_pipeline_" + device_->snapshot().driver_uuid;
+  }
   void TearDown() override {
     std::filesystem::remove(file_);
     VkTest::TearDown();
