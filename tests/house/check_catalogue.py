@@ -1,6 +1,6 @@
 """The kernel catalogue: every kernel has its shader, descriptor, test and row, and nothing is left over.
 
-shaders/README.md holds tables. The first cell of a kernel's row names it in backticks (`matmul`);
+shaders/README.md holds tables. The first cell of a kernel's row is its name (matmul);
 the shaders of a kernel are K.comp and every other `X.comp` that the row names.
 """
 
@@ -9,8 +9,8 @@ import sys
 
 import repo
 
-ROW = re.compile(r"^\|\s*`(\w+)`\s*\|(.*)$", re.M)
-SOURCE = re.compile(r"^\s*kimberlite_module\(\s*\w+\s+SOURCE\s+(\S+?\.comp)", re.M)
+ROW = re.compile(r"^\|\s*`?(?!kernel\b)([a-z]\w*)`?\s*\|(.*)$", re.M)
+SOURCE = re.compile(r"^\s*kimberlite_module\(\s*\S+\s+SOURCE\s+(\S+?\.comp)", re.M)
 CATALOGUE, MANIFEST = "shaders/README.md", "shaders/manifest.cmake"
 
 
