@@ -179,25 +179,39 @@ void quantize_q8_0(const float* x, Byte* b) {
   }
 }
 
+// A row as a loop over its blocks, with the block's function inlined: a call per element would be
+// most of the cost of the plain floats. The sizes repeat ggml_type.cpp; a test compares them.
+template <DequantizeBlock block, uint32_t elems, uint32_t bytes>
+void dequantize_blocks(const Byte* b, float* x, uint64_t n) {
+  for (uint64_t i = 0; i < n / elems; ++i) block(b + i * bytes, x + i * elems);
+}
+template <QuantizeBlock block, uint32_t elems, uint32_t bytes>
+void quantize_blocks(const float* x, Byte* b, uint64_t n) {
+  for (uint64_t i = 0; i < n / elems; ++i) block(x + i * elems, b + i * bytes);
+}
+
 struct Codec {
   GgmlType type;
-  DequantizeBlock dequantize;
-  QuantizeBlock quantize;  // null where we only read
+  void (*dequantize)(const Byte* b, float* x, uint64_t n);
+  void (*quantize)(const float* x, Byte* b, uint64_t n);  // null where we only read
 };
 
 // A new format is one function above and one line here.
 constexpr Codec kCodecs[] = {
-    {GgmlType::f32, dequantize_f32, quantize_f32},
-    {GgmlType::f16, dequantize_f16, quantize_f16},
-    {GgmlType::bf16, dequantize_bf16, quantize_bf16},
-    {GgmlType::q4_0, dequantize_q4_0, quantize_q4_0},
-    {GgmlType::q4_1, dequantize_q4_1, nullptr},
-    {GgmlType::q5_0, dequantize_q5_0, nullptr},
-    {GgmlType::q5_1, dequantize_q5_1, nullptr},
-    {GgmlType::q8_0, dequantize_q8_0, quantize_q8_0},
-    {GgmlType::q4_k, dequantize_q4_k, nullptr},
-    {GgmlType::q5_k, dequantize_q5_k, nullptr},
-    {GgmlType::q6_k, dequantize_q6_k, nullptr},
+    {GgmlType::f32, dequantize_blocks<dequantize_f32, 1, 4>, quantize_blocks<quantize_f32, 1, 4>},
+    {GgmlType::f16, dequantize_blocks<dequantize_f16, 1, 2>, quantize_blocks<quantize_f16, 1, 2>},
+    {GgmlType::bf16, dequantize_blocks<dequantize_bf16, 1, 2>,
+     quantize_blocks<quantize_bf16, 1, 2>},
+    {GgmlType::q4_0, dequantize_blocks<dequantize_q4_0, 32, 18>,
+     quantize_blocks<quantize_q4_0, 32, 18>},
+    {GgmlType::q4_1, dequantize_blocks<dequantize_q4_1, 32, 20>, nullptr},
+    {GgmlType::q5_0, dequantize_blocks<dequantize_q5_0, 32, 22>, nullptr},
+    {GgmlType::q5_1, dequantize_blocks<dequantize_q5_1, 32, 24>, nullptr},
+    {GgmlType::q8_0, dequantize_blocks<dequantize_q8_0, 32, 34>,
+     quantize_blocks<quantize_q8_0, 32, 34>},
+    {GgmlType::q4_k, dequantize_blocks<dequantize_q4_k, 256, 144>, nullptr},
+    {GgmlType::q5_k, dequantize_blocks<dequantize_q5_k, 256, 176>, nullptr},
+    {GgmlType::q6_k, dequantize_blocks<dequantize_q6_k, 256, 210>, nullptr},
 };
 
 const Codec* find_codec(GgmlType type) {
@@ -217,23 +231,15 @@ bool can_quantize(GgmlType type) {
 void dequantize_row(GgmlType type, const std::byte* src, float* dst, uint64_t n) {
   const Codec* codec = find_codec(type);
   KL_CHECK(codec != nullptr, "no dequantiser for this type");
-  const GgmlTraits& t = traits(type);
-  KL_CHECK(n % t.block_elems == 0, "a row is a whole number of blocks");
-  const auto* block = reinterpret_cast<const Byte*>(src);
-  for (uint64_t i = 0; i < n; i += t.block_elems, block += t.block_bytes) {
-    codec->dequantize(block, dst + i);
-  }
+  KL_CHECK(n % traits(type).block_elems == 0, "a row is a whole number of blocks");
+  codec->dequantize(reinterpret_cast<const Byte*>(src), dst, n);
 }
 
 void quantize_row(GgmlType type, const float* src, std::byte* dst, uint64_t n) {
   const Codec* codec = find_codec(type);
   KL_CHECK(codec != nullptr && codec->quantize != nullptr, "no quantiser for this type");
-  const GgmlTraits& t = traits(type);
-  KL_CHECK(n % t.block_elems == 0, "a row is a whole number of blocks");
-  auto* block = reinterpret_cast<Byte*>(dst);
-  for (uint64_t i = 0; i < n; i += t.block_elems, block += t.block_bytes) {
-    codec->quantize(src + i, block);
-  }
+  KL_CHECK(n % traits(type).block_elems == 0, "a row is a whole number of blocks");
+  codec->quantize(src, reinterpret_cast<Byte*>(dst), n);
 }
 
 }  // namespace kimberlite::formats

@@ -250,6 +250,24 @@ TEST(Quantize, FloatsRoundToNearestEven) {
             Bytes().u16(0x3f80).u16(0x3f82).u16(0xc000).str());
 }
 
+// Blocks of a row lie where ggml_type.hpp says: a row is its blocks, one by one.
+TEST(Dequantize, RowsAreBlocksInOrder) {
+  std::mt19937 random(11);
+  for (const GgmlTraits& t : ggml_types()) {
+    if (!can_dequantize(t.type)) continue;
+    Bytes row;
+    for (uint32_t i = 0; i < 3 * t.block_bytes; ++i) row.u8(static_cast<uint8_t>(random() & 0x3fu));
+    const std::vector<float> whole = dequantize(t.type, row, 3 * t.block_elems);
+    for (uint32_t i = 0; i < 3; ++i) {
+      Bytes block;
+      block.raw(row.str().substr(i * t.block_bytes, t.block_bytes));
+      const std::vector<float> alone = dequantize(t.type, block, t.block_elems);
+      EXPECT_TRUE(std::equal(alone.begin(), alone.end(), whole.begin() + i * t.block_elems))
+          << t.name << " block " << i;
+    }
+  }
+}
+
 TEST(Quantize, SaysWhatItCanDo) {
   EXPECT_TRUE(can_dequantize(GgmlType::q6_k));
   EXPECT_FALSE(can_quantize(GgmlType::q6_k));
