@@ -31,7 +31,8 @@ n_skipped=$(grep -c . <<<"$skipped" || true)
 [ -n "$skipped" ] && printf 'Skipped: %s\n' $skipped
 [ -n "$inside" ] && printf 'Skipped on a driver: %s\n' $inside
 read -r n_failed n_all < <(sed -nE \
-  's/^[0-9]+% tests passed, ([0-9]+) tests? failed out of ([0-9]+)$/\1 \2/p' "$log") || true
+  's/^[0-9]+% tests passed, ([0-9]+) tests? failed out of ([0-9]+)$/\1 \2/p' "$log") ||
+  { echo "ctest ended without a summary" >&2; exit 1; }
 echo "$((n_all - n_failed - n_skipped)) tests passed, $n_failed failed out of $n_all" \
      "($n_skipped skipped)"
 exit $status
