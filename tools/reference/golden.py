@@ -1,4 +1,4 @@
-"""The golden container: NAME.json (a header) beside NAME.bin (little-endian arrays, back to back)."""
+"""The golden container: NAME.json (a header) beside NAME.bin (little-endian arrays)."""
 
 import json
 import os

@@ -114,7 +114,7 @@ def write_hash_values(folder):
     seed, wide = 7, 4096
     header = {"seed": seed, "words": {}, "tensors": {}}
     for name in ("prompt", "blk.0.attn_q.weight"):
-        words = hash_stream(seed, name, 0, 3).tolist() + hash_stream(seed, name, 1 << 33, 1).tolist()
+        words = [*hash_stream(seed, name, 0, 3), *hash_stream(seed, name, 1 << 33, 1)]
         header["words"][name] = [f"{word:016x}" for word in words]  # indices 0 1 2 2^33
     for name, shape, is_full in (
         ("token_embd.weight", (8, 96), False),
