@@ -121,6 +121,7 @@ class Session {
 
  private:
   friend class Model;
+  friend struct Access;
   struct State;
   explicit Session(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
@@ -152,6 +153,7 @@ class Model {
   [[nodiscard]] std::string description() const;  // one line: name, size, types, device
 
  private:
+  friend struct Access;
   struct State;
   explicit Model(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;

@@ -47,8 +47,9 @@ struct FileInfo {
   std::string path;
   std::string architecture;
   std::string name;
-  uint64_t n_bytes = 0;
+  uint64_t n_bytes = 0;  // of the tensors
   uint64_t n_parameters = 0;
+  uint32_t n_shards = 1;
   std::vector<MetadataEntry> metadata;
   std::vector<TensorSummary> tensors;
   std::string unsupported;  // why Model::open would refuse it, or empty
@@ -61,10 +62,11 @@ struct ConvertFileOptions {
   std::string type = "bf16";  // f32, f16, bf16, q8_0, q4_0
   bool overwrite = false;
   Progress progress;
+  std::function<bool()> cancelled;  // asked now and then; true stops, and leaves no file
 };
 
 /// Hugging Face folder to GGUF. Returns notes for the user, one a line. Errors: io, bad_file,
-/// unsupported, invalid_argument; no half file is left.
+/// unsupported, invalid_argument, cancelled; no half file is left.
 Result<std::vector<std::string>> convert_file(const std::string& folder, const std::string& out,
                                               const ConvertFileOptions& options);
 
@@ -76,6 +78,7 @@ class Vocabulary {
   [[nodiscard]] Result<std::vector<int32_t>> encode(std::string_view text, bool add_bos,
                                                     bool parse_special) const;
   [[nodiscard]] std::string decode(std::span<const int32_t> tokens) const;
+  /// As the file spells it; empty for ids outside the vocabulary.
   [[nodiscard]] std::string piece(int32_t token) const;
   [[nodiscard]] uint32_t size() const;
 
@@ -106,6 +109,8 @@ struct Statistics {
   std::string device_reason;        // why this device was taken
 };
 Statistics statistics(const Model& model);
+/// What the validation layer said so far; empty where ModelOptions::validation is off.
+std::vector<std::string> validation_messages(const Model& model);
 
 /// One timed pass of a kind, for bench: bytes that the kernels read and wrote.
 struct PassFigures {

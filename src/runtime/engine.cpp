@@ -69,21 +69,31 @@ Status Engine::open_device(const EngineOptions& options) {
   return {};
 }
 
-Status Engine::load_weights(const EngineOptions& options) {
-  KL_ASSIGN(const model::WeightPlan all,
-            model::Weights::plan(file_, config_, device_->caps(), precise_, config_.n_layers));
+MemoryDemand Engine::demand(const model::WeightPlan& weights, kernels::KvType type) const {
+  const KvDemand kv = kv_demand(config_, type);
   MemoryDemand demand;
   demand.usable_bytes = memory_.usable_bytes;
   demand.unified_memory = device_->caps().unified_memory;
-  demand.layer_bytes = all.layer_bytes;
-  demand.shared_bytes = all.shared_bytes;
-  demand.scratch_bytes = kScratchReserve;
-  demand.max_context = config_.max_context;
-  const KvDemand kv = kv_demand(config_, precise_ ? kernels::KvType::f32 : kernels::KvType::f16);
+  demand.layer_bytes = weights.layer_bytes;
+  demand.shared_bytes = weights.shared_bytes;
   demand.kv_fixed_bytes = kv.fixed_bytes;
   demand.kv_position_bytes = kv.position_bytes;
-  KL_ASSIGN(memory_.n_gpu_layers, pick_gpu_layers(demand, options.n_gpu_layers));
-  KL_TRY(pick_context(demand, memory_.n_gpu_layers));
+  demand.scratch_bytes = kScratchReserve;
+  demand.max_context = kv_context_limit(config_, type, device_->caps());
+  return demand;
+}
+
+Result<uint32_t> Engine::largest_context(kernels::KvType type) const {
+  return pick_context(demand(weight_plan_, type), memory_.n_gpu_layers);
+}
+
+Status Engine::load_weights(const EngineOptions& options) {
+  KL_ASSIGN(weight_plan_,
+            model::Weights::plan(file_, config_, device_->caps(), precise_, config_.n_layers));
+  const MemoryDemand needs =
+      demand(weight_plan_, precise_ ? kernels::KvType::f32 : kernels::KvType::f16);
+  KL_ASSIGN(memory_.n_gpu_layers, pick_gpu_layers(needs, options.n_gpu_layers));
+  KL_TRY(pick_context(needs, memory_.n_gpu_layers));
 
   model::LoadOptions load;
   load.n_gpu_layers = memory_.n_gpu_layers;

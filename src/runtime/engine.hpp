@@ -10,6 +10,7 @@
 #include "base/result.hpp"
 #include "formats/gguf.hpp"
 #include "graph/executable.hpp"
+#include "kernels/kv_layout.hpp"
 #include "kernels/rope_table.hpp"
 #include "model/config.hpp"
 #include "model/weights.hpp"
@@ -53,8 +54,8 @@ class Engine {
                                               const EngineOptions& options);
   ~Engine();
 
-  [[nodiscard]] vk::Device& device() { return *device_; }
-  [[nodiscard]] vk::PipelineCache& pipelines() { return *pipelines_; }
+  [[nodiscard]] vk::Device& device() const { return *device_; }
+  [[nodiscard]] vk::PipelineCache& pipelines() const { return *pipelines_; }
   [[nodiscard]] const model::ModelConfig& config() const { return config_; }
   [[nodiscard]] const model::Weights& weights() const { return *weights_; }
   [[nodiscard]] const RopeTensors& rope() const { return rope_; }
@@ -71,11 +72,15 @@ class Engine {
   /// nullptr for a vocabulary without turns.
   [[nodiscard]] const text::ChatFormat* chat() const { return chat_.get(); }
 
+  /// The longest context whose caches fit beside the weights. Errors: out_of_memory.
+  Result<uint32_t> largest_context(kernels::KvType type) const;
+
   /// Scratch of at least that size, shared by all executables; grows when no work is in flight.
   Result<vk::BufferRange> reserve_scratch(uint64_t n_bytes);
 
  private:
   explicit Engine(formats::GgufFile file) : file_(std::move(file)) {}
+  MemoryDemand demand(const model::WeightPlan& weights, kernels::KvType type) const;
   Status open_device(const EngineOptions& options);
   Status load_weights(const EngineOptions& options);
   Status make_rope_tables();
@@ -94,6 +99,7 @@ class Engine {
   std::unique_ptr<text::ChatFormat> chat_;
   std::vector<int32_t> suppressed_ids_;
   MemoryReport memory_;
+  model::WeightPlan weight_plan_;
   std::string device_reason_;
   double load_seconds_ = 0;
   bool precise_ = false;

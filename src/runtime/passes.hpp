@@ -46,7 +46,7 @@ class Passes {
  private:
   [[nodiscard]] graph::Graph build(const PassKey& key) const;
 
-  Engine* engine_;            // Borrowed from the caller, like the two below.
+  Engine* engine_;  // Borrowed from the caller, like the two below.
   const KvCache* cache_;
   const Sequence* sequence_;
   std::map<PassKey, std::unique_ptr<graph::Executable>> executables_;

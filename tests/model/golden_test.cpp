@@ -13,7 +13,7 @@
 namespace kimberlite::testing {
 namespace {
 
-constexpr const char* kModels[] = {"tiny12", "tiny12-odd", "tiny12-wide", "tiny31"};
+constexpr const char* kModels[] = {"tiny12", "tiny12-odd", "tiny12-k", "tiny31"};
 
 double max_difference(const std::vector<float>& a, const std::vector<float>& b) {
   double worst = a.size() == b.size() ? 0 : INFINITY;

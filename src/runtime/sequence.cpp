@@ -1,0 +1,104 @@
+#include "runtime/sequence.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include "kernels/attention.hpp"
+#include "runtime/kv_cache.hpp"
+
+namespace kimberlite::runtime {
+namespace {
+
+using graph::DType;
+using graph::Shape;
+using graph::Tensor;
+using vk::MemoryKind;
+
+vk::BufferRange range_of(const Tensor& tensor) {
+  return {tensor.buffer, tensor.offset_bytes, tensor.n_bytes};
+}
+
+}  // namespace
+
+Result<Tensor> Sequence::add(uint64_t n_words, MemoryKind kind, DType dtype, Shape shape,
+                             const char* name) {
+  KL_ASSIGN(vk::Buffer buffer,
+            vk::Buffer::make(engine_->device(), n_words * sizeof(uint32_t), kind, name));
+  buffers_.push_back(std::make_unique<vk::Buffer>(std::move(buffer)));
+  return Tensor::of({buffers_.back().get(), 0, buffers_.back()->n_bytes()}, dtype, shape);
+}
+
+Result<Sequence> Sequence::make(Engine& engine) {
+  Sequence s;
+  s.engine_ = &engine;
+  const uint64_t n_vocab = engine.config().n_vocab;
+  const auto u32 = [&](uint64_t rows, uint64_t n, MemoryKind kind, const char* name) {
+    return s.add(rows * n, kind, DType::u32, Shape{rows, n}, name);
+  };
+  KL_ASSIGN(s.host_columns_, u32(kMaxPrefillRows, 4, MemoryKind::upload, "columns"));
+  KL_ASSIGN(s.step_column_, u32(1, 4, MemoryKind::device, "step column"));
+  constexpr uint64_t kStateWords = sizeof(shaders::SequenceState) / sizeof(uint32_t);
+  KL_ASSIGN(s.state_, u32(1, kStateWords, MemoryKind::device, "sequence state"));
+  KL_ASSIGN(s.counts_, u32(1, n_vocab, MemoryKind::device, "token counts"));
+  KL_ASSIGN(s.ring_, u32(1, kRingTokens, MemoryKind::readback, "token ring"));
+  KL_ASSIGN(s.report_, u32(1, 4, MemoryKind::readback, "sequence report"));
+  KL_ASSIGN(s.logits_, s.add(kernels::kMaxDecodeColumns * n_vocab, MemoryKind::device, DType::f32,
+                             Shape{kernels::kMaxDecodeColumns, n_vocab}, "logits"));
+
+  const std::vector<int32_t>& ids = engine.suppressed_ids();
+  if (!ids.empty()) {
+    KL_ASSIGN(s.suppressed_,
+              s.add(ids.size(), MemoryKind::device, DType::u32, Shape{ids.size()}, "suppressed"));
+    KL_TRY(vk::write_range(engine.device(), range_of(s.suppressed_), ids.data(),
+                           ids.size() * sizeof(int32_t)));
+  }
+  KL_TRY(s.write_counts({}));
+  return s;
+}
+
+Tensor Sequence::host_columns(uint32_t n) const { return host_columns_.rows(0, n); }
+Tensor Sequence::logits(uint32_t n) const { return logits_.rows(0, n); }
+
+void Sequence::write_columns(std::span<const int32_t> tokens, uint32_t first_position,
+                             uint32_t n_columns) {
+  KL_CHECK(tokens.size() <= n_columns && n_columns <= kMaxPrefillRows, "too many columns");
+  auto* columns = reinterpret_cast<shaders::Column*>(host_columns_.buffer->mapped());
+  for (uint32_t i = 0; i < n_columns; ++i) {
+    const bool active = i < tokens.size();
+    columns[i] = {active ? static_cast<uint32_t>(tokens[i]) : 0, first_position + i, 0,
+                  active ? 1u : 0u};
+  }
+}
+
+Status Sequence::start(const shaders::SequenceState& state, const shaders::Column& column) {
+  KL_TRY(vk::write_range(engine_->device(), range_of(state_), &state, sizeof(state)));
+  return vk::write_range(engine_->device(), range_of(step_column_), &column, sizeof(column));
+}
+
+Status Sequence::write_counts(std::span<const int32_t> history) {
+  std::vector<uint32_t> counts(engine_->config().n_vocab);
+  for (const int32_t token : history) ++counts[static_cast<size_t>(token)];
+  return vk::write_range(engine_->device(), range_of(counts_), counts.data(),
+                         counts.size() * sizeof(uint32_t));
+}
+
+Status Sequence::read_logits(uint32_t n, std::vector<float>& values) {
+  values.resize(n * uint64_t{engine_->config().n_vocab});
+  return vk::read_range(engine_->device(), range_of(logits(n)), values.data(),
+                        values.size() * sizeof(float));
+}
+
+shaders::SequenceReport Sequence::read_report() const {
+  shaders::SequenceReport report;
+  std::memcpy(&report, report_.buffer->mapped(), sizeof(report));
+  return report;
+}
+
+int32_t Sequence::read_token(uint32_t index) const {
+  int32_t token = 0;
+  std::memcpy(&token, ring_.buffer->mapped() + (index % kRingTokens) * sizeof(token),
+              sizeof(token));
+  return token;
+}
+
+}  // namespace kimberlite::runtime

@@ -1,0 +1,70 @@
+// Sequence: the device memory of one conversation beside its KV cache: columns, sampling state,
+// logits, and what the host reads back.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/result.hpp"
+#include "graph/tensor.hpp"
+#include "runtime/engine.hpp"
+#include "shaders/common/columns.h"
+#include "shaders/common/sequence.h"
+#include "vk/memory.hpp"
+
+namespace kimberlite::runtime {
+
+/// Tokens that the output ring holds; the host reads each step long before it wraps.
+inline constexpr uint32_t kRingTokens = 64;
+
+class Sequence {
+ public:
+  /// Errors: out_of_memory, device.
+  static Result<Sequence> make(Engine& engine);
+
+  /// u32 [n, 4]: columns that the host writes (prefill, evaluation). n up to kMaxPrefillRows.
+  [[nodiscard]] graph::Tensor host_columns(uint32_t n) const;
+  /// u32 [1, 4]: the column that the sampler writes and the next step computes.
+  [[nodiscard]] const graph::Tensor& step_column() const { return step_column_; }
+  /// f32 [n, n_vocab], n up to kMaxDecodeColumns.
+  [[nodiscard]] graph::Tensor logits(uint32_t n) const;
+  [[nodiscard]] const graph::Tensor& state() const { return state_; }    // SequenceState
+  [[nodiscard]] const graph::Tensor& counts() const { return counts_; }  // u32 [1, n_vocab]
+  [[nodiscard]] const graph::Tensor& suppressed() const {
+    return suppressed_;
+  }                                                                      // u32 [n]; unset: none
+  [[nodiscard]] const graph::Tensor& ring() const { return ring_; }      // u32 [1, kRingTokens]
+  [[nodiscard]] const graph::Tensor& report() const { return report_; }  // SequenceReport
+
+  /// Columns for `tokens` at consecutive positions, padded with inactive ones to `n_columns`.
+  void write_columns(std::span<const int32_t> tokens, uint32_t first_position, uint32_t n_columns);
+  /// The state of a generation and the column that it begins with.
+  Status start(const shaders::SequenceState& state, const shaders::Column& column);
+  /// How often each token of `history` occurs, for the penalties.
+  Status write_counts(std::span<const int32_t> history);
+  /// Logits of the last pass with n columns.
+  Status read_logits(uint32_t n, std::vector<float>& values);
+
+  /// What the last finished step left.
+  [[nodiscard]] shaders::SequenceReport read_report() const;
+  [[nodiscard]] int32_t read_token(uint32_t index) const;  // the index-th emitted token
+
+ private:
+  Result<graph::Tensor> add(uint64_t n_words, vk::MemoryKind kind, graph::DType dtype,
+                            graph::Shape shape, const char* name);
+
+  Engine* engine_ = nullptr;  // Borrowed from the session's owner.
+  std::vector<std::unique_ptr<vk::Buffer>> buffers_;
+  graph::Tensor host_columns_;
+  graph::Tensor step_column_;
+  graph::Tensor logits_;
+  graph::Tensor state_;
+  graph::Tensor counts_;
+  graph::Tensor suppressed_;
+  graph::Tensor ring_;
+  graph::Tensor report_;
+};
+
+}  // namespace kimberlite::runtime

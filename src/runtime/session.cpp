@@ -1,0 +1,264 @@
+#include "runtime/session.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+#include <chrono>
+
+namespace kimberlite::runtime {
+namespace {
+
+constexpr uint32_t kMinPrefillRows = 8;
+constexpr uint32_t kFirstPrefillRows = 32;  // before anything is known of the device's speed
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+/// How long one submission may take. A device that drives the display must not stall it, Windows
+/// resets a GPU after 2 s; on a CPU driver only the answer to Ctrl-C waits.
+double submission_bound_seconds(const vk::Caps& caps) {
+  if (caps.is_cpu) return 4.0;
+  return caps.unified_memory ? 0.1 : 0.5;
+}
+
+}  // namespace
+
+uint32_t pick_prefill_rows(uint32_t n_left, uint32_t limit) {
+  const uint32_t largest =
+      std::min(std::bit_floor(std::max(limit, kMinPrefillRows)), kMaxPrefillRows);
+  const uint32_t bucket = std::clamp(std::bit_ceil(n_left), kMinPrefillRows, largest);
+  const bool wasteful = bucket > kMinPrefillRows && n_left * 4 < bucket * 3;
+  return wasteful ? bucket / 2 : bucket;
+}
+
+Session::Session(Engine& engine, KvCache cache, Sequence sequence)
+    : engine_(&engine),
+      cache_(std::move(cache)),
+      sequence_(std::move(sequence)),
+      passes_(engine, cache_, sequence_),
+      row_limit_(engine.device().caps().is_cpu ? kMaxPrefillRows : kFirstPrefillRows) {}
+
+Result<std::unique_ptr<Session>> Session::make(Engine& engine, uint32_t context,
+                                               std::optional<kernels::KvType> kv_type) {
+  const kernels::KvType type =
+      kv_type.value_or(engine.precise() ? kernels::KvType::f32 : kernels::KvType::f16);
+  KL_ASSIGN(const uint32_t largest, engine.largest_context(type));
+  if (context > largest) {
+    return Error{ErrorCode::out_of_memory,
+                 fmt::format("a context of {} positions was asked for, the largest that fits is {}",
+                             context, largest)};
+  }
+  KL_ASSIGN(KvCache cache, KvCache::make(engine.device(), engine.config(),
+                                         context == 0 ? largest : context, type));
+  KL_ASSIGN(Sequence sequence, Sequence::make(engine));
+  return std::unique_ptr<Session>(new Session(engine, std::move(cache), std::move(sequence)));
+}
+
+Status Session::check_tokens(std::span<const int32_t> tokens) const {
+  if (tokens.empty()) {
+    return Error{ErrorCode::invalid_argument, "a session needs at least one token, got none"};
+  }
+  if (tokens.size() > context()) {
+    return Error{
+        ErrorCode::context_full,
+        fmt::format("the prompt has {} tokens, the context holds {}", tokens.size(), context())};
+  }
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    if (tokens[i] < 0 || static_cast<uint32_t>(tokens[i]) >= engine_->config().n_vocab) {
+      return Error{ErrorCode::invalid_argument,
+                   fmt::format("token {} is {}, the vocabulary has {} entries", i, tokens[i],
+                               engine_->config().n_vocab)};
+    }
+  }
+  return {};
+}
+
+/// Cuts the session back to the longest prefix that it shares with `tokens` and that the cache can
+/// still serve, and never includes the last token. Returns its length.
+uint32_t Session::keep_prefix(std::span<const int32_t> tokens) {
+  const size_t limit = std::min<size_t>(n_cached_, tokens.size() - 1);
+  const auto differ =
+      std::mismatch(tokens_.begin(), tokens_.begin() + static_cast<long>(limit), tokens.begin());
+  const auto common = static_cast<uint32_t>(differ.first - tokens_.begin());
+  n_cached_ = cache_.rewind(common, n_written_);
+  if (n_cached_ == 0) n_written_ = 0;
+  tokens_.assign(tokens.begin(), tokens.begin() + n_cached_);
+  return n_cached_;
+}
+
+Status Session::run(const graph::Executable& executable) {
+  const VkCommandBuffer commands = executable.commands();
+  KL_ASSIGN(const uint64_t value, engine_->device().submit({&commands, 1}));
+  return engine_->device().wait(value);
+}
+
+/// Keeps submissions below the bound: a pass of twice the rows must still fit.
+void Session::adapt_rows(uint32_t n_rows, double seconds) {
+  const double bound = submission_bound_seconds(engine_->device().caps());
+  const double per_row = seconds / n_rows;
+  const auto fits = static_cast<uint32_t>(
+      std::clamp(bound / per_row, double{kMinPrefillRows}, double{kMaxPrefillRows}));
+  row_limit_ = std::min(fits, 2 * std::max(n_rows, row_limit_ / 2));
+}
+
+Status Session::prefill(std::span<const int32_t> tokens,
+                        const std::function<void(double)>& progress) {
+  const auto n_end = static_cast<uint32_t>(tokens.size() - 1);
+  const uint32_t n_begin = n_cached_;
+  while (n_cached_ < n_end) {
+    if (cancelled_) return Error{ErrorCode::cancelled, "prefill was cancelled"};
+    const uint32_t n_rows = pick_prefill_rows(n_end - n_cached_, row_limit_);
+    const uint32_t n_used = std::min(n_rows, n_end - n_cached_);
+    KL_ASSIGN(const graph::Executable* pass, passes_.get({PassEnd::cache, n_rows}));
+    sequence_.write_columns(tokens.subspan(n_cached_, n_used), n_cached_, n_rows);
+    const auto start = Clock::now();
+    KL_TRY(run(*pass));
+    adapt_rows(n_rows, seconds_since(start));
+    tokens_.insert(tokens_.end(), tokens.begin() + n_cached_, tokens.begin() + n_cached_ + n_used);
+    n_cached_ += n_used;
+    n_written_ = std::max(n_written_, n_cached_);
+    if (progress) progress(static_cast<double>(n_cached_ - n_begin) / (n_end - n_begin));
+  }
+  return {};
+}
+
+Result<SyncCounts> Session::sync(std::span<const int32_t> tokens,
+                                 const std::function<void(double)>& progress) {
+  cancelled_ = false;
+  KL_TRY(check_tokens(tokens));
+  SyncCounts counts;
+  counts.reused = keep_prefix(tokens);
+  counts.recomputed = static_cast<uint32_t>(tokens.size()) - 1 - counts.reused;
+  KL_TRY(prefill(tokens, progress));
+  tokens_.assign(tokens.begin(), tokens.end());
+  return counts;
+}
+
+Status Session::begin_generation(const GenerateRequest& request) {
+  KL_TRY(kernels::check_sampling(request.sampling));
+  if (tokens_.empty()) {
+    return Error{ErrorCode::invalid_argument, "generate needs a synced prompt, got none"};
+  }
+  if (n_cached_ + 1 != tokens_.size()) {
+    return Error{ErrorCode::invalid_argument,
+                 fmt::format("generate needs a finished sync: {} of {} positions are computed",
+                             n_cached_, tokens_.size() - 1)};
+  }
+  if (tokens_.size() >= context()) {
+    return Error{ErrorCode::context_full,
+                 fmt::format("no room for another token: {} tokens, the context holds {}",
+                             tokens_.size(), context())};
+  }
+  if (request.stop_ids.size() > shaders::kMaxStopIds) {
+    return Error{ErrorCode::invalid_argument,
+                 fmt::format("{} stop ids were given, at most {} are possible",
+                             request.stop_ids.size(), shaders::kMaxStopIds)};
+  }
+  shaders::SequenceState state{};
+  kernels::set_sampling(state, request.sampling);
+  state.position = static_cast<uint32_t>(tokens_.size());
+  state.token_limit = request.max_tokens == 0 ? UINT32_MAX : request.max_tokens;
+  state.context_limit = context();
+  state.n_stop = static_cast<uint32_t>(request.stop_ids.size());
+  for (size_t i = 0; i < request.stop_ids.size(); ++i) {
+    state.stop[i] = static_cast<uint32_t>(request.stop_ids[i]);
+  }
+  const kernels::SamplingSettings& sampling = request.sampling;
+  if (sampling.repeat_penalty != 1.0f || sampling.presence_penalty != 0.0f ||
+      sampling.frequency_penalty != 0.0f) {
+    KL_TRY(sequence_.write_counts(tokens_));
+  }
+  return sequence_.start(state, {static_cast<uint32_t>(tokens_.back()), n_cached_, 0, 1});
+}
+
+Result<uint64_t> Session::submit_step() {
+  KL_ASSIGN(const graph::Executable* step, passes_.get({PassEnd::step, 1}));
+  const VkCommandBuffer commands = step->commands();
+  return engine_->device().submit({&commands, 1});
+}
+
+Result<StopReason> Session::run_steps(Generated& out,
+                                      const std::function<bool(int32_t)>& on_token) {
+  const auto start = Clock::now();
+  while (true) {
+    if (cancelled_) return StopReason::cancelled;
+    KL_ASSIGN(const uint64_t value, submit_step());
+    KL_TRY(engine_->device().wait(value));
+    const shaders::SequenceReport report = sequence_.read_report();
+    if (report.done == shaders::kDoneNoCandidate) {
+      return Error{ErrorCode::device, fmt::format("no token can be sampled at position {}: every "
+                                                  "logit is masked or not a number",
+                                                  tokens_.size())};
+    }
+    // The step has computed the pending token, and its own token is the pending one now.
+    n_cached_ = static_cast<uint32_t>(tokens_.size());
+    n_written_ = std::max(n_written_, n_cached_);
+    const int32_t token = sequence_.read_token(report.n_emitted - 1);
+    tokens_.push_back(token);
+    out.tokens.push_back(token);
+    if (out.tokens.size() == 1) out.first_token_seconds = seconds_since(start);
+    const bool wanted = !on_token || on_token(token);
+    if (report.done == shaders::kDoneStopId) {
+      const bool end = engine_->tokenizer() != nullptr && engine_->tokenizer()->is_end(token);
+      return end ? StopReason::end_token : StopReason::stop_id;
+    }
+    if (report.done == shaders::kDoneTokenLimit) return StopReason::max_tokens;
+    if (report.done == shaders::kDoneContextLimit) return StopReason::context_full;
+    if (!wanted) return StopReason::callback;
+  }
+}
+
+Result<Generated> Session::generate(const GenerateRequest& request,
+                                    const std::function<bool(int32_t)>& on_token) {
+  cancelled_ = false;
+  const auto start = Clock::now();
+  KL_TRY(begin_generation(request));
+  Generated out;
+  KL_ASSIGN(out.reason, run_steps(out, on_token));
+  out.seconds = seconds_since(start);
+  return out;
+}
+
+Result<std::vector<graph::NodeTime>> Session::profile_step() {
+  KL_ASSIGN(const graph::Executable* step, passes_.get({PassEnd::step, 1, /*profiled=*/true}));
+  for (int replay = 0; replay < 2; ++replay) {  // the first one pays for lazy compilation
+    KL_TRY(run(*step));
+    ++n_written_;
+  }
+  return step->node_times(engine_->device());
+}
+
+Status Session::evaluate(std::span<const int32_t> tokens,
+                         const std::function<void(uint32_t, std::span<const float>)>& on_row) {
+  cancelled_ = false;
+  KL_TRY(check_tokens(tokens));
+  tokens_.clear();
+  n_cached_ = 0;
+  n_written_ = 0;
+  const uint32_t n_vocab = engine_->config().n_vocab;
+  std::vector<float> logits;
+  while (n_cached_ < tokens.size()) {
+    if (cancelled_) return Error{ErrorCode::cancelled, "evaluation was cancelled"};
+    const auto n = static_cast<uint32_t>(
+        std::min<size_t>(kernels::kMaxDecodeColumns, tokens.size() - n_cached_));
+    KL_ASSIGN(const graph::Executable* pass, passes_.get({PassEnd::logits, n}));
+    const auto part = tokens.subspan(n_cached_, n);
+    sequence_.write_columns(part, n_cached_, n);
+    KL_TRY(run(*pass));
+    KL_TRY(sequence_.read_logits(n, logits));
+    for (uint32_t i = 0; i < n; ++i) {
+      on_row(n_cached_ + i, std::span<const float>(logits).subspan(i * uint64_t{n_vocab}, n_vocab));
+    }
+    tokens_.insert(tokens_.end(), part.begin(), part.end());
+    n_cached_ += n;
+    n_written_ = n_cached_;
+  }
+  --n_cached_;  // the last token is pending, like after sync
+  return {};
+}
+
+}  // namespace kimberlite::runtime

@@ -1,0 +1,106 @@
+// Session: one conversation on an engine. Keeps the KV cache in step with a list of tokens, and
+// generates by replaying the recorded step.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "base/result.hpp"
+#include "kernels/sample.hpp"
+#include "runtime/engine.hpp"
+#include "runtime/kv_cache.hpp"
+#include "runtime/passes.hpp"
+#include "runtime/sequence.hpp"
+
+namespace kimberlite::runtime {
+
+/// Rows of the next prefill pass when `n_left` positions are left: the smallest bucket that wastes
+/// at most a quarter of its rows, else the largest that is filled. Buckets are 8, 16, ... up to
+/// kMaxPrefillRows; none is larger than `limit` (at least 8). Pure.
+[[nodiscard]] uint32_t pick_prefill_rows(uint32_t n_left, uint32_t limit);
+
+struct SyncCounts {
+  uint32_t reused = 0;
+  uint32_t recomputed = 0;
+};
+
+enum class StopReason : uint8_t {
+  end_token,
+  stop_id,
+  max_tokens,
+  context_full,
+  callback,
+  cancelled
+};
+
+struct GenerateRequest {
+  kernels::SamplingSettings sampling;
+  uint32_t max_tokens = 0;        // 0 = no limit but the context
+  std::vector<int32_t> stop_ids;  // these end the generation; emitted themselves
+};
+
+struct Generated {
+  StopReason reason = StopReason::end_token;
+  std::vector<int32_t> tokens;
+  double seconds = 0;
+  double first_token_seconds = 0;
+};
+
+class Session {
+ public:
+  /// context 0 = the largest that fits. Errors: invalid_argument, out_of_memory, device.
+  static Result<std::unique_ptr<Session>> make(Engine& engine, uint32_t context,
+                                               std::optional<kernels::KvType> kv_type);
+
+  /// Afterwards the session stands for `tokens`; all but the last are in the cache.
+  Result<SyncCounts> sync(std::span<const int32_t> tokens,
+                          const std::function<void(double)>& progress);
+
+  /// `on_token` returns false to stop.
+  Result<Generated> generate(const GenerateRequest& request,
+                             const std::function<bool(int32_t)>& on_token);
+
+  /// Logits at every position of `tokens`, computed in passes of up to 8 columns.
+  Status evaluate(std::span<const int32_t> tokens,
+                  const std::function<void(uint32_t, std::span<const float>)>& on_row);
+
+  /// Times of each node of a decode step, by device timestamps. The tokens of the session stay as
+  /// they are. Errors: device, unsupported.
+  Result<std::vector<graph::NodeTime>> profile_step();
+
+  void cancel() { cancelled_ = true; }
+
+  [[nodiscard]] const std::vector<int32_t>& tokens() const { return tokens_; }
+  [[nodiscard]] uint32_t context() const { return cache_.context(); }
+  [[nodiscard]] Passes& passes() { return passes_; }
+  [[nodiscard]] Engine& engine() { return *engine_; }
+  [[nodiscard]] uint64_t kv_bytes() const { return cache_.n_bytes(); }
+
+ private:
+  Session(Engine& engine, KvCache cache, Sequence sequence);
+  Status check_tokens(std::span<const int32_t> tokens) const;
+  uint32_t keep_prefix(std::span<const int32_t> tokens);
+  Status prefill(std::span<const int32_t> tokens, const std::function<void(double)>& progress);
+  Status run(const graph::Executable& executable);
+  void adapt_rows(uint32_t n_rows, double seconds);
+  Result<StopReason> run_steps(Generated& out, const std::function<bool(int32_t)>& on_token);
+  Status begin_generation(const GenerateRequest& request);
+  Result<uint64_t> submit_step();
+
+  Engine* engine_;  // Borrowed from the model.
+  KvCache cache_;
+  Sequence sequence_;
+  Passes passes_;
+  std::vector<int32_t> tokens_;  // what the session stands for
+  uint32_t n_cached_ = 0;        // positions of tokens_ whose K and V are in the cache
+  uint32_t n_written_ = 0;       // positions ever written since the cache was rebuilt
+  uint32_t row_limit_;           // of a prefill pass, from measured time
+  std::atomic<bool> cancelled_ = false;
+};
+
+}  // namespace kimberlite::runtime

@@ -1,0 +1,61 @@
+// The measuring half of tools.hpp: statistics, figures of a step, profiles, evaluation.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/os.hpp"
+#include "runtime/api.hpp"
+
+namespace kimberlite {
+
+Statistics statistics(const Model& model) {
+  runtime::Engine& engine = Access::engine(model);
+  const vk::Device::Counters counters = engine.device().counters();
+  Statistics s;
+  s.submits = counters.submits;
+  s.records = counters.records;
+  s.allocations = counters.allocations;
+  s.device_bytes = counters.allocated_bytes;
+  s.peak_device_bytes = counters.peak_allocated_bytes;
+  s.peak_host_bytes = os::peak_resident_bytes();
+  s.weight_bytes = engine.weights().n_bytes();
+  s.host_weight_bytes = engine.memory().host_weight_bytes;
+  s.n_gpu_layers = engine.memory().n_gpu_layers;
+  s.n_layers = engine.config().n_layers;
+  for (const formats::TensorInfo& tensor : engine.file().tensors()) {
+    s.n_parameters += tensor.n_elements();
+  }
+  s.n_pipelines = static_cast<uint32_t>(engine.pipelines().n_pipelines());
+  s.pipeline_seconds = engine.pipelines().creation_seconds();
+  s.load_seconds = engine.load_seconds();
+  const vk::DeviceSnapshot& snapshot = engine.device().snapshot();
+  s.device_name = snapshot.name;
+  s.device_driver = fmt::format("{} {}", snapshot.driver_name, snapshot.driver_info);
+  s.device_reason = engine.device_reason();
+  return s;
+}
+
+Result<PassFigures> decode_figures(Session& session) {
+  KL_ASSIGN(const graph::Executable* step,
+            Access::session(session).passes().get({runtime::PassEnd::step, 1}));
+  return PassFigures{step->n_dispatches(), step->n_barriers(), step->bytes_touched()};
+}
+
+Result<std::vector<NodeFigures>> profile_decode(Session& session) {
+  KL_ASSIGN(const std::vector<graph::NodeTime> times, Access::session(session).profile_step());
+  std::vector<NodeFigures> nodes;
+  for (const graph::NodeTime& time : times) {
+    nodes.push_back({time.label, time.kernel, time.microseconds, time.bytes_touched});
+  }
+  std::stable_sort(nodes.begin(), nodes.end(), [](const NodeFigures& a, const NodeFigures& b) {
+    return a.microseconds > b.microseconds;
+  });
+  return nodes;
+}
+
+Status evaluate(Session& session, std::span<const int32_t> tokens,
+                const std::function<void(uint32_t, std::span<const float>)>& on_row) {
+  return Access::session(session).evaluate(tokens, on_row);
+}
+
+}  // namespace kimberlite

@@ -1,0 +1,195 @@
+// Sessions: prefill, generation, prefix reuse, limits, on tiny models.
+#include "runtime/session.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "model_fixture.hpp"
+#include "support/golden.hpp"
+
+namespace kimberlite::testing {
+namespace {
+
+using runtime::Generated;
+using runtime::GenerateRequest;
+using runtime::Session;
+
+GenerateRequest greedy(uint32_t n) {
+  GenerateRequest request;
+  request.sampling.temperature = 0;
+  request.max_tokens = n;
+  return request;
+}
+
+runtime::EngineOptions precise() {
+  runtime::EngineOptions options;
+  options.precise = true;
+  return options;
+}
+
+class SessionTest : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    golden_ = new Golden(require_value(Golden::load("tiny12")));
+    model_ = new TinyModel("tiny12", golden_->seed, formats::GgmlType::f32, precise());
+  }
+  static void TearDownTestSuite() {
+    delete model_;
+    delete golden_;
+  }
+  static std::unique_ptr<Session> make(uint32_t context = 512) {
+    return require_value(Session::make(model_->engine(), context, std::nullopt));
+  }
+  static inline Golden* golden_ = nullptr;
+  static inline TinyModel* model_ = nullptr;
+};
+
+TEST_F(SessionTest, GreedyTokensAreThoseOfTheOfficialImplementation) {
+  const auto session = make();
+  const auto counts = require_value(session->sync(golden_->tokens, {}));
+  EXPECT_EQ(counts.reused, 0u);
+  EXPECT_EQ(counts.recomputed, golden_->tokens.size() - 1);
+  std::vector<int32_t> streamed;
+  const Generated out = require_value(
+      session->generate(greedy(static_cast<uint32_t>(golden_->greedy.size())), [&](int32_t token) {
+        streamed.push_back(token);
+        return true;
+      }));
+  EXPECT_EQ(out.tokens, golden_->greedy);
+  EXPECT_EQ(streamed, golden_->greedy);
+  EXPECT_EQ(out.reason, runtime::StopReason::max_tokens);
+}
+
+TEST_F(SessionTest, TheTokenLoopRecordsAndAllocatesNothing) {
+  const auto session = make();
+  require_value(session->sync(golden_->tokens, {}));
+  require_value(session->generate(greedy(1), {}));  // records the step
+  const auto before = model_->engine().device().counters();
+  require_value(session->generate(greedy(20), {}));
+  const auto after = model_->engine().device().counters();
+  EXPECT_EQ(after.records - before.records, 0u);
+  EXPECT_EQ(after.allocations - before.allocations, 0u);
+  // One for each token; the request itself may need uploads on devices without mapped memory.
+  EXPECT_GE(after.submits - before.submits, 20u);
+  EXPECT_LE(after.submits - before.submits, 20u + 3u);
+}
+
+TEST_F(SessionTest, ContinuingEqualsStartingOver) {
+  const auto session = make();
+  require_value(session->sync(golden_->tokens, {}));
+  const Generated first = require_value(session->generate(greedy(24), {}));
+  // What the session stands for now is prompt and output: nothing but the pending token is new.
+  std::vector<int32_t> history = golden_->tokens;
+  history.insert(history.end(), first.tokens.begin(), first.tokens.end());
+  EXPECT_EQ(session->tokens(), history);
+  const auto counts = require_value(session->sync(history, {}));
+  EXPECT_EQ(counts.reused, history.size() - 1);
+  EXPECT_EQ(counts.recomputed, 0u);
+  const Generated second = require_value(session->generate(greedy(40), {}));
+  std::vector<int32_t> all = first.tokens;
+  all.insert(all.end(), second.tokens.begin(), second.tokens.end());
+  EXPECT_EQ(all, golden_->greedy);
+}
+
+TEST_F(SessionTest, ARewoundSessionGivesTheSameTokens) {
+  const auto session = make();
+  require_value(session->sync(golden_->tokens, {}));
+  require_value(session->generate(greedy(30), {}));
+  const auto counts = require_value(session->sync(golden_->tokens, {}));
+  EXPECT_EQ(counts.reused, golden_->tokens.size() - 1);
+  EXPECT_EQ(require_value(session->generate(greedy(64), {})).tokens, golden_->greedy);
+
+  // Another history from position 10 on, then back again.
+  std::vector<int32_t> other(golden_->tokens.begin(), golden_->tokens.begin() + 10);
+  other.insert(other.end(), {7, 8, 9});
+  EXPECT_EQ(require_value(session->sync(other, {})).reused, 10u);
+  EXPECT_EQ(require_value(session->sync(golden_->tokens, {})).reused, 10u);
+  EXPECT_EQ(require_value(session->generate(greedy(64), {})).tokens, golden_->greedy);
+}
+
+TEST_F(SessionTest, SampledTokensDependOnTheSeedAlone) {
+  const auto sample = [&](uint64_t seed) {
+    const auto session = make();
+    require_value(session->sync(golden_->tokens, {}));
+    GenerateRequest request;
+    request.sampling.seed = seed;
+    request.max_tokens = 20;
+    return require_value(session->generate(request, {})).tokens;
+  };
+  const auto one = sample(1);
+  EXPECT_EQ(one, sample(1));
+  EXPECT_NE(one, sample(2));
+}
+
+TEST_F(SessionTest, StopsWhereItShould) {
+  const auto session = make(64);
+  require_value(session->sync(golden_->tokens, {}));
+  GenerateRequest request = greedy(0);
+  request.stop_ids = {golden_->greedy[4]};
+  const auto first = std::find(golden_->greedy.begin(), golden_->greedy.end(), golden_->greedy[4]);
+  Generated out = require_value(session->generate(request, {}));
+  EXPECT_EQ(out.reason, runtime::StopReason::stop_id);
+  EXPECT_EQ(out.tokens.size(), static_cast<size_t>(first - golden_->greedy.begin()) + 1);
+
+  require_value(session->sync(golden_->tokens, {}));
+  out = require_value(session->generate(greedy(0), {}));
+  EXPECT_EQ(out.reason, runtime::StopReason::context_full);
+  EXPECT_EQ(session->tokens().size(), 64u);
+  const auto full = session->generate(greedy(1), {});
+  ASSERT_FALSE(full.ok());
+  EXPECT_EQ(full.error().code, ErrorCode::context_full);
+  EXPECT_NE(full.error().message.find("64"), std::string::npos);
+
+  require_value(session->sync(golden_->tokens, {}));
+  out = require_value(session->generate(greedy(0), [n = 0](int32_t) mutable { return ++n < 3; }));
+  EXPECT_EQ(out.reason, runtime::StopReason::callback);
+  EXPECT_EQ(out.tokens.size(), 3u);
+
+  require_value(session->sync(golden_->tokens, {}));
+  out = require_value(session->generate(greedy(0), [&](int32_t) {
+    session->cancel();
+    return true;
+  }));
+  EXPECT_EQ(out.reason, runtime::StopReason::cancelled);
+  EXPECT_EQ(out.tokens.size(), 1u);
+}
+
+TEST_F(SessionTest, RefusesWhatCannotBe) {
+  const auto session = make(64);
+  EXPECT_EQ(session->sync({}, {}).error().code, ErrorCode::invalid_argument);
+  EXPECT_EQ(session->generate(greedy(1), {}).error().code, ErrorCode::invalid_argument);
+  const std::vector<int32_t> long_prompt(65, 5);
+  const auto too_long = session->sync(long_prompt, {});
+  EXPECT_EQ(too_long.error().code, ErrorCode::context_full);
+  EXPECT_NE(too_long.error().message.find("65"), std::string::npos);
+  EXPECT_NE(too_long.error().message.find("64"), std::string::npos);
+  for (const int32_t bad : {-1, 517, INT32_MAX}) {
+    const std::vector<int32_t> tokens{2, bad};
+    EXPECT_EQ(session->sync(tokens, {}).error().code, ErrorCode::invalid_argument) << bad;
+  }
+  EXPECT_FALSE(Session::make(model_->engine(), UINT32_MAX, std::nullopt).ok());
+}
+
+TEST(PrefillRows, FillsBucketsAndWastesLittle) {
+  EXPECT_EQ(runtime::pick_prefill_rows(1, 256), 8u);
+  EXPECT_EQ(runtime::pick_prefill_rows(8, 256), 8u);
+  EXPECT_EQ(runtime::pick_prefill_rows(9, 256), 8u);
+  EXPECT_EQ(runtime::pick_prefill_rows(12, 256), 16u);
+  EXPECT_EQ(runtime::pick_prefill_rows(40, 256), 32u);
+  EXPECT_EQ(runtime::pick_prefill_rows(60, 256), 64u);
+  EXPECT_EQ(runtime::pick_prefill_rows(5000, 256), 256u);
+  EXPECT_EQ(runtime::pick_prefill_rows(5000, 100), 64u);
+  EXPECT_EQ(runtime::pick_prefill_rows(5000, 1), 8u);
+}
+
+TEST(RingSurvives, KnowsWhatTheNextPositionSees) {
+  EXPECT_TRUE(runtime::ring_survives(10, 30, 16, 64));    // nothing has wrapped
+  EXPECT_TRUE(runtime::ring_survives(100, 140, 16, 64));  // sees 85.., intact from 76
+  EXPECT_FALSE(runtime::ring_survives(90, 140, 16, 64));  // sees 75, lost
+  EXPECT_TRUE(runtime::ring_survives(91, 140, 16, 64));
+  EXPECT_TRUE(runtime::ring_survives(0, 1000, 16, 64));  // an empty cache needs nothing
+}
+
+}  // namespace
+}  // namespace kimberlite::testing
