@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/result.hpp"
 
@@ -30,5 +31,9 @@ Status replace_file(const std::string& from, const std::string& to);
 bool stdout_is_terminal();
 bool stdin_is_terminal();
 bool stderr_is_terminal();
+
+/// The program's arguments as UTF-8, the program's name left out, from what main() was given. On
+/// Windows the console is switched to UTF-8 as well.
+std::vector<std::string> program_arguments(int argc, char** argv);
 
 }  // namespace kimberlite::os

@@ -4,6 +4,7 @@
 // windows.h comes first: the headers below rely on its types.
 #include <io.h>
 #include <psapi.h>
+#include <shellapi.h>
 
 #include <cstdio>
 #include <filesystem>
@@ -139,6 +140,19 @@ Status replace_file(const std::string& from, const std::string& to) {
 bool stdout_is_terminal() { return ::_isatty(::_fileno(stdout)) != 0; }
 bool stdin_is_terminal() { return ::_isatty(::_fileno(stdin)) != 0; }
 bool stderr_is_terminal() { return ::_isatty(::_fileno(stderr)) != 0; }
+
+std::vector<std::string> program_arguments(int, char**) {
+  ::SetConsoleOutputCP(CP_UTF8);
+  ::SetConsoleCP(CP_UTF8);
+  std::vector<std::string> arguments;
+  int n_arguments = 0;
+  // main() got them in the machine's code page, which has no room for most of Unicode.
+  LPWSTR* wide = ::CommandLineToArgvW(::GetCommandLineW(), &n_arguments);
+  if (wide == nullptr) return arguments;
+  for (int i = 1; i < n_arguments; ++i) arguments.push_back(to_utf8(wide[i]));
+  ::LocalFree(wide);
+  return arguments;
+}
 
 }  // namespace os
 }  // namespace kimberlite
