@@ -1,6 +1,6 @@
 """Weights from a counter: the Python side of the scheme in tools/README.md.
 
-tools/synthetic/hash_weights.cpp computes the same float32 numbers; tests/golden/hash.json pins both.
+tools/synthetic/hash_weights.cpp computes the same numbers; tests/golden/hash.json pins both.
 """
 
 import math

@@ -65,7 +65,8 @@ def logits_by_type(shape, seed, tokens, positions):
 
 
 def make_model_golden(shape, args):
-    seed, model, tokens, ids, margins, last = find_seed(shape, args.first_seed or FIRST_SEED[shape.name])
+    first_seed = args.first_seed or FIRST_SEED[shape.name]
+    seed, model, tokens, ids, margins, last = find_seed(shape, first_seed)
     logits = reference.logits_of(model, tokens)
     hidden = reference.hidden_of(model, tokens)
     positions = [0, shape.window - 1, shape.window, len(tokens) - 1]

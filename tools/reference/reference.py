@@ -178,7 +178,7 @@ def exact_logits_of(shape, seed, tokens):
 
 @torch.no_grad()
 def hidden_of(model, tokens):
-    """float32 [n_layers + 2, n_tokens, hidden]: scaled embedding, every layer's output, final norm."""
+    """float32 [n_layers + 2, n_tokens, hidden]: scaled embedding, layer outputs, final norm."""
     rows = []
     keep = lambda _module, _inputs, output: rows.append(output[0].detach().clone())
     parts = [model.model.embed_tokens, *model.model.layers, model.model.norm]

@@ -1,4 +1,4 @@
-"""The synthetic vocabulary as a tokenizer.json; tools/synthetic/tokenizer.cpp makes the same one."""
+"""The synthetic vocabulary as a tokenizer.json; tools/synthetic/tokenizer.cpp has the same."""
 
 import itertools
 import string
@@ -56,6 +56,7 @@ def tokenizer_json(vocab):
     token = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
     space = {"type": "Replace", "pattern": {"String": " "}, "content": SPACE}
     back = {"type": "Replace", "pattern": {"String": SPACE}, "content": " "}
+    bytes_back = [{"type": "ByteFallback"}, {"type": "Fuse"}]
     return {
         "version": "1.0",
         "truncation": None,
@@ -66,7 +67,7 @@ def tokenizer_json(vocab):
         "normalizer": space,
         "pre_tokenizer": None,
         "post_processor": None,
-        "decoder": {"type": "Sequence", "decoders": [back, {"type": "ByteFallback"}, {"type": "Fuse"}]},
+        "decoder": {"type": "Sequence", "decoders": [back, *bytes_back]},
         "model": {
             "type": "BPE",
             "dropout": None,
