@@ -6,7 +6,7 @@
 //
 //   q        f32 [n, n_heads, d]
 //   columns  Column [n]
-//   k, v     cache rows   common/kv_cache.glsl; row of position j: sequence * n_rows + j % n_rows
+//   k, v     common/kv_cache.glsl; row of position j: sequence * n_rows + j % n_rows
 //   out      f32 [n, n_heads, d]              without SPLIT
 //   partial  f32 [n, n_heads, n_splits, d]    SPLIT: sums not yet divided
 //   state    f32 [n, n_heads, n_splits, 2]    SPLIT: maximum and sum of weights
@@ -72,49 +72,42 @@ void store_state(uint head, uint split, float peak, float total) {}
 #endif
 
 #ifdef WORKGROUP
-const uint kWorkers = gl_WorkGroupSize.x / kLanes;
-shared vec2 worker_state[kWorkers];
-shared vec4 worker_acc[kWorkers * kHeadVecs];
+shared vec2 merged_state[kQueries];  // largest score, sum of weights
+shared vec4 merged_acc[kQueries * kHeadVecs];
 
-/// Merges the workers' sums of one query in worker order and stores the result.
-void finish_query(uint query, uint head, bool exists, uint split) {
-  const float own = subgroupAdd(sum[query]);
-  barrier();  // the query before has been read
-  if (subgroupElect()) worker_state[gl_SubgroupID] = vec2(top[query], own);
-  if (!is_spare()) {
-    [[unroll]] for (uint i = 0; i < kLaneVecs; ++i) {
-      worker_acc[gl_SubgroupID * kHeadVecs + lane_vec(i)] = acc[query * kLaneVecs + i];
-    }
+/// Adds what the workers before this one have found.
+void take_merged(uint query) {
+  const vec2 before = merged_state[query];
+  const float peak = max(before.x, top[query]);
+  const float own = top[query] > kLowest ? exp(top[query] - peak) : 0.0;
+  const float other = before.x > kLowest ? exp(before.x - peak) : 0.0;
+  precise const float total = fma(before.y, other, sum[query] * own);
+  top[query] = peak;
+  sum[query] = total;
+  [[unroll]] for (uint i = 0; i < kLaneVecs; ++i) {
+    precise const vec4 scaled = acc[query * kLaneVecs + i] * own;
+    const vec4 found = merged_acc[query * kHeadVecs + lane_vec(i)];
+    precise const vec4 added = fma(found, vec4(other), scaled);
+    acc[query * kLaneVecs + i] = added;
   }
-  barrier();
-  float peak = kLowest;
-  for (uint i = 0; i < kWorkers; ++i) peak = max(peak, worker_state[i].x);
-  precise float total = 0.0;
-  for (uint i = 0; i < kWorkers; ++i) {
-    const vec2 worker = worker_state[i];
-    total = fma(worker.y, worker.x > kLowest ? exp(worker.x - peak) : 0.0, total);
-  }
-  if (!exists) return;  // the caller's next barrier is reached all the same
-  for (uint vec = gl_LocalInvocationIndex; vec < kHeadVecs; vec += gl_WorkGroupSize.x) {
-    precise vec4 merged = vec4(0.0);
-    for (uint i = 0; i < kWorkers; ++i) {
-      const float scale = worker_state[i].x > kLowest ? exp(worker_state[i].x - peak) : 0.0;
-      merged = fma(worker_acc[i * kHeadVecs + vec], vec4(scale), merged);
-    }
-    store(head, split, vec, merged, total);
-  }
-  if (gl_LocalInvocationIndex == 0) store_state(head, split, peak, total);
 }
-#else
-void finish_query(uint query, uint head, bool exists, uint split) {
-  const float total = subgroupAdd(sum[query]);
-  if (!exists) return;
-  if (!is_spare()) {
-    [[unroll]] for (uint i = 0; i < kLaneVecs; ++i) {
-      store(head, split, lane_vec(i), acc[query * kLaneVecs + i], total);
+
+/// One worker after the other adds its sums; the last one holds the result.
+void merge_workers() {
+  for (uint turn = 0; turn < gl_NumSubgroups; ++turn) {
+    if (turn == gl_SubgroupID) {
+      [[unroll]] for (uint query = 0; query < kQueries; ++query) {
+        if (turn > 0) take_merged(query);
+        if (subgroupElect()) merged_state[query] = vec2(top[query], sum[query]);
+        [[unroll]] for (uint i = 0; i < kLaneVecs; ++i) {
+          if (!is_spare()) {
+            merged_acc[query * kHeadVecs + lane_vec(i)] = acc[query * kLaneVecs + i];
+          }
+        }
+      }
     }
+    barrier();
   }
-  if (subgroupElect()) store_state(head, split, top[query], total);
 }
 #endif
 
@@ -130,14 +123,23 @@ void main() {
   const uint split = gl_WorkGroupID.y;
   const uint first_head = tile * kTileHeads;
   const uint first_column = gl_WorkGroupID.z * kTileColumns;
-  head_unit = first_head / (p.n_heads / p.n_kv_heads) * kHeadUnits;
+  kv_head = first_head / (p.n_heads / p.n_kv_heads);
 
   load_columns(first_column);
   load_queries(first_column, first_head);
   add_keys(split, worker, n_workers);
+  [[unroll]] for (uint query = 0; query < kQueries; ++query) sum[query] = subgroupAdd(sum[query]);
+#ifdef WORKGROUP
+  merge_workers();
+  if (worker + 1 < n_workers) return;
+#endif
   [[unroll]] for (uint query = 0; query < kQueries; ++query) {
     const uint column = first_column + query / kTileHeads;
     const uint head = column * p.n_heads + first_head + query % kTileHeads;
-    finish_query(query, head, column < p.n_columns, split);
+    if (column >= p.n_columns) continue;
+    if (subgroupElect()) store_state(head, split, top[query], sum[query]);
+    [[unroll]] for (uint i = 0; i < kLaneVecs; ++i) {
+      if (!is_spare()) store(head, split, lane_vec(i), acc[query * kLaneVecs + i], sum[query]);
+    }
   }
 }

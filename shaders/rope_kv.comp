@@ -7,7 +7,7 @@
 //   q_raw    f32 [n, n_heads, d]       k_raw, v_raw  f32 [n, n_kv_heads, d]
 //   q_norm   f32 [d]                   k_norm        f32 [d]
 //   columns  Column [n]                table         f32 [2, 512, n_pairs, 2]  kernels/rope_table.hpp
-//   q        f32 [n, n_heads, d]       k, v          cache rows   common/kv_cache.glsl
+//   q        f32 [n, n_heads, d]       k, v          common/kv_cache.glsl
 //
 // Grid: x = heads (query, K, V in turn) over subgroups, y = column. A head belongs to one subgroup;
 // a lane holds 8 values of its lower half and the 8 that they rotate with. Q_ONLY: no K, no V, for
@@ -181,7 +181,7 @@ void main() {
 #ifndef Q_ONLY
     const uint row = bound_row(column);
     const bool enabled = column.is_active != 0 && row < p.n_bound;
-    const uint words = (row * p.n_kv_heads + head) * kHeadUnits * 4;
+    const uint words = kv_unit(row, head, p.n_kv_heads) * 4;
     if (kKvType == kKvQ8) {
       store_q8(part, words, octet, low, high, enabled);
     } else if (enabled) {

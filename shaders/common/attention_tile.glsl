@@ -4,7 +4,6 @@
 //
 // Includer: specialisation constants, push constants `p`, q_in, columns and the wide bindings k, v
 // as in attention.comp, and kv_cache.glsl.
-const uint kChunk = 64;  // kernels::kAttentionChunk
 const uint kQueries = kTileHeads * kTileColumns;
 const uint kHeadVecs = kHeadDim / 4;
 const uint kLaneUnits = kCodeUnits > kLanes ? kCodeUnits / kLanes : 1u;
@@ -20,8 +19,8 @@ uint first_key[kTileColumns];  // visible keys of each column; none: first > las
 uint last_key[kTileColumns];
 uint tile_first = 0xffffffffu;  // of all columns together
 uint tile_last = 0;
-uint tile_row;   // first cache row of the sequence
-uint head_unit;  // where the KV head starts in a row
+uint tile_row;  // first cache row of the sequence
+uint kv_head;
 
 /// Which unit of a head is number i of this lane. With more lanes than units the spare lanes repeat
 /// units of others, with q = 0.
@@ -30,11 +29,11 @@ uint lane_unit(uint i) { return (i * kLanes + gl_SubgroupInvocationID) % kCodeUn
 uint lane_vec(uint i) { return lane_unit(i / kUnitVecs) * kUnitVecs + i % kUnitVecs; }
 bool is_spare() { return gl_SubgroupInvocationID >= kCodeUnits; }
 
-/// Where a key's head starts, in units. Masked keys of a block stand for the nearest visible one:
-/// rows outside the visible range may hold anything, NaN included.
-uint key_unit(uint key) {
-  const uint near = clamp(key, tile_first, tile_last);
-  return (tile_row + near % p.n_rows) * (p.n_kv_heads * kHeadUnits) + head_unit;
+/// Where a key's values start, in units, relative to the block's first key. Masked keys of a block
+/// stand for the nearest visible one: rows outside the visible range may hold anything, NaN
+/// included.
+uint key_unit(uint block, uint key) {
+  return (clamp(block + key, tile_first, tile_last) - block) * kHeadUnits;
 }
 
 /// x[0 .. kUnitVecs) = the values of a unit of the head that starts at unit `head`.
@@ -88,12 +87,12 @@ void load_queries(uint first_column, uint first_head) {
 }
 
 /// weight = q . k for the block's keys, one to a lane.
-void score_block(uint block) {
+void score_block(uint block, uint block_unit) {
   for (uint first = 0; first < kBlock; first += kKeys) {
     precise float dots[kKeys * kQueries];
     [[unroll]] for (uint i = 0; i < kKeys * kQueries; ++i) dots[i] = 0.0;
     [[unroll]] for (uint key = 0; key < kKeys; ++key) {
-      const uint head = key_unit(block + first + key);
+      const uint head = block_unit + key_unit(block, first + key);
       [[unroll]] for (uint i = 0; i < kLaneUnits; ++i) {
         const uint unit = lane_unit(i);
         vec4 x[4];
@@ -135,10 +134,10 @@ void weigh_block(uint block) {
 }
 
 /// acc += weight * v over the block's keys in order.
-void add_block(uint block) {
+void add_block(uint block, uint block_unit) {
   for (uint first = 0; first < kBlock; first += kKeys) {
     [[unroll]] for (uint key = 0; key < kKeys; ++key) {
-      const uint head = key_unit(block + first + key);
+      const uint head = block_unit + key_unit(block, first + key);
       float w[kQueries];
       [[unroll]] for (uint query = 0; query < kQueries; ++query) {
         w[query] = subgroupShuffle(weight[query], first + key);
@@ -164,12 +163,16 @@ void add_keys(uint split, uint worker, uint n_workers) {
   const uint end = tile_last / kChunk;
   const uint skip = (split + p.n_splits - begin % p.n_splits) % p.n_splits;
   for (uint chunk = begin + skip; chunk <= end; chunk += p.n_splits) {
+    // A chunk never wraps around the ring; the division is slow on CPU drivers.
+    const uint cache_chunk = (tile_row + chunk * kChunk % p.n_rows) / kChunk;
+    const uint chunk_unit = (cache_chunk * p.n_kv_heads + kv_head) * (kChunk * kHeadUnits);
     for (uint at = worker * kBlock; at < kChunk; at += n_workers * kBlock) {
       const uint block = chunk * kChunk + at;
       if (block <= tile_last && block + kBlock > tile_first) {
-        score_block(block);
+        const uint block_unit = chunk_unit + at * kHeadUnits;
+        score_block(block, block_unit);
         weigh_block(block);
-        add_block(block);
+        add_block(block, block_unit);
       }
     }
   }

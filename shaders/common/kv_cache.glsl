@@ -1,6 +1,8 @@
-// The bytes of a K or V cache row (src/kernels/kv_layout.hpp), for whoever writes or reads them.
+// The bytes of a K or V cache (src/kernels/kv_layout.hpp), for whoever writes or reads them.
 //
-// A row is [n_kv_heads][head]; a head is one of, in units of 16 bytes:
+// Rows go in chunks of 64; a chunk is [n_kv_heads][64 rows][head], so that the keys of one head are
+// one stream: rows of [n_kv_heads][head] ran 4 times slower on lavapipe (8 heads of 256 in f16:
+// every key in another page). A head is one of, in units of 16 bytes:
 //   f32   head_dim / 4  units of 4 values
 //   f16   head_dim / 8  units of 8 values, the lower one in the lower half of a word
 //   q8_0  head_dim / 16 units of 16 int8 codes, then head_dim / 256 units of scales: word j holds the
@@ -8,6 +10,7 @@
 //         values; its writer holds both halves of a head, which is why they are paired.
 //
 // Includer: declares the specialisation constants kHeadDim and kKvType.
+const uint kChunk = 64u;    // kernels::kAttentionChunk
 const uint kKvF32 = 0u;  // order of kernels::KvType
 const uint kKvF16 = 1u;
 const uint kKvQ8 = 2u;
@@ -15,6 +18,11 @@ const uint kKvQ8 = 2u;
 const uint kUnitVecs = kKvType == kKvF32 ? 1u : (kKvType == kKvF16 ? 2u : 4u);  // vec4 in a unit
 const uint kCodeUnits = kHeadDim / (4u * kUnitVecs);                            // of a head
 const uint kHeadUnits = kCodeUnits + (kKvType == kKvQ8 ? kHeadDim / 256u : 0u);
+
+/// Where head `head` of row `row` starts, in units.
+uint kv_unit(uint row, uint head, uint n_kv_heads) {
+  return ((row / kChunk * n_kv_heads + head) * kChunk + row % kChunk) * kHeadUnits;
+}
 
 /// Which scale unit, counted from the head's first one, holds the scale of code unit `unit`.
 uint q8_scale_unit(uint unit) { return ((unit / 2u) % (kHeadDim / 64u)) / 4u; }

@@ -41,8 +41,9 @@ constexpr std::array kSplitVariants{
 constexpr std::array kMergeVariants{Variant{"portable", "attention_merge"}};
 constexpr std::array kPrefillVariants{Variant{"portable", "attention"}};
 
-/// Subgroups in a workgroup of the portable variant, where they are independent.
-constexpr uint32_t kIndependentSubgroups = 4;
+/// Subgroups in a workgroup of the portable variant, where they are independent. CPU drivers spread
+/// workgroups over threads.
+uint32_t independent_subgroups(const vk::Caps& caps) { return caps.is_cpu ? 1 : 4; }
 /// Keys whose loads are in flight together.
 constexpr uint32_t kKeys = 4;
 
@@ -80,7 +81,8 @@ graph::Node make_node(const graph::Graph& graph, const graph::KernelDesc& kernel
   // With a workgroup its subgroups share a chunk's keys, else each has a tile of its own.
   const bool workgroup = node.variant->name == "workgroup";
   const uint32_t lanes = graph.caps().subgroup_size;
-  const uint32_t n_subgroups = workgroup ? std::clamp(256 / lanes, 2u, 8u) : kIndependentSubgroups;
+  const uint32_t n_subgroups =
+      workgroup ? std::clamp(256 / lanes, 2u, 8u) : independent_subgroups(graph.caps());
   const uint32_t block = std::min(lanes, kAttentionChunk / (workgroup ? n_subgroups : 1));
   const uint32_t n_tiles = n_heads / tiling.tile_heads;
   node.constants = {n_subgroups * lanes,

@@ -31,29 +31,20 @@ struct Case {
 Column at(uint32_t position, uint32_t sequence = 0) { return {0, position, sequence, 1}; }
 constexpr Column kInactive{0, 12345, 0, 0};
 
+/// Few combinations of type, head and group: each is a pipeline of every variant to compile.
 std::vector<Case> decode_cases() {
   return {
-      {"first position", KvType::f16, 256, 2, 1, 64, 0, 1, {at(0)}},
-      {"full, ragged", KvType::f32, 256, 4, 2, 256, 0, 1, {at(149), at(150), at(151)}},
+      {"first position", KvType::f16, 256, 2, 1, 128, 0, 1, {at(0)}},
+      {"full, ragged", KvType::f16, 256, 4, 2, 256, 0, 1, {at(149), at(150), at(151)}},
       {"full, 512, group 8", KvType::f16, 512, 8, 1, 192, 0, 1, {at(130)}},
-      {"full, 512, group 3", KvType::f32, 512, 3, 1, 128, 0, 1, {at(64)}},
-      {"group 1", KvType::f16, 256, 3, 3, 128, 0, 1, {at(63)}},
-      {"quantised", KvType::q8_0, 256, 4, 2, 128, 0, 1, {at(99)}},
-      {"quantised, 512", KvType::q8_0, 512, 4, 1, 128, 0, 1, {at(70)}},
+      {"full, 512, group 3, float", KvType::f32, 512, 3, 1, 128, 0, 1, {at(64)}},
+      {"full, 512, quantised", KvType::q8_0, 512, 4, 2, 128, 0, 1, {at(63), at(70)}},
       {"window shorter than history", KvType::f16, 256, 2, 1, 256, 100, 1, {at(230)}},
       {"window longer than history", KvType::f16, 256, 2, 1, 256, 100, 1, {at(41)}},
-      {"window of one chunk", KvType::f16, 256, 2, 1, 192, 64, 1, {at(127)}},
+      {"window of one chunk", KvType::f16, 256, 2, 1, 192, 65, 1, {at(127), at(128)}},
       {"wrapped ring", KvType::f16, 256, 4, 2, 192, 96, 1, {at(1000), at(1001), at(1002)}},
-      {"last position", KvType::f32, 256, 2, 1, 192, 128, 1, {at(262142), at(262143)}},
-      {"sequences",
-       KvType::f16,
-       256,
-       4,
-       1,
-       128,
-       70,
-       3,
-       {at(500, 2), at(3, 0), kInactive, at(64, 1)}},
+      {"last position", KvType::f16, 256, 2, 1, 192, 128, 1, {at(262142), at(262143)}},
+      {"sequences", KvType::f16, 256, 4, 2, 128, 70, 3, {at(500, 2), at(3), kInactive, at(64, 1)}},
   };
 }
 
@@ -68,7 +59,7 @@ std::vector<Case> prefill_cases() {
       {"from zero", KvType::f16, 256, 2, 1, 64, 0, 1, run(0, 11, 0, 0)},
       {"full, 512", KvType::f32, 512, 4, 1, 192, 0, 2, run(120, 9, 2, 1)},
       {"group 1, quantised", KvType::q8_0, 256, 2, 2, 128, 0, 1, run(60, 10, 3, 0)},
-      {"window over a wrapped ring", KvType::f16, 256, 4, 2, 192, 80, 2, run(1020, 33, 0, 1)},
+      {"window over a wrapped ring", KvType::f16, 256, 4, 2, 128, 80, 2, run(1020, 33, 0, 1)},
   };
 }
 
@@ -211,6 +202,7 @@ TEST_F(AttentionTest, DecodeInOnePassMatchesDoublePrecision) {
   caps_.n_compute_units = 0;  // nothing to gain from splits
   for_each_variant(kAttention, [&](const graph::VariantPolicy& policy) {
     for (const Case& c : decode_cases()) {
+      if (c.head_dim != 256) continue;  // the sums are those of the next test, stored elsewhere
       SCOPED_TRACE(c.name);
       const Caches caches = make_caches(c);
       const auto out = compute(c, caches, &policy, 0, c.columns.size());
@@ -226,7 +218,9 @@ TEST_F(AttentionTest, DecodeInSplitsMatchesDoublePrecision) {
     for (const Case& c : decode_cases()) {
       SCOPED_TRACE(c.name);
       const Caches caches = make_caches(c);
-      expect_result(c, caches, compute(c, caches, &policy, 0, c.columns.size()));
+      const auto out = compute(c, caches, &policy, 0, c.columns.size());
+      ASSERT_EQ(n_nodes_, 2u);
+      expect_result(c, caches, out);
     }
   });
 }

@@ -25,6 +25,11 @@ class HostCache {
     std::memcpy(bytes_.data(), bytes.data(), bytes.size());
   }
 
+  /// Back to the state before anything was written.
+  void poison(uint32_t sequence, uint32_t position, uint32_t head) {
+    std::memset(head_start(sequence, position, head), 0xff, head_bytes_);
+  }
+
   [[nodiscard]] float get(uint32_t sequence, uint32_t position, uint32_t head, uint32_t i) const {
     const uint8_t* start = head_start(sequence, position, head);
     if (view_.type == KvType::f32) return load<float>(start + i * 4);
@@ -72,7 +77,8 @@ class HostCache {
   [[nodiscard]] const uint8_t* head_start(uint32_t sequence, uint32_t position,
                                           uint32_t head) const {
     const size_t row = size_t{sequence} * view_.n_rows + position % view_.n_rows;
-    return bytes_.data() + (row * view_.n_kv_heads + head) * head_bytes_;
+    const size_t chunk_head = row / kAttentionChunk * view_.n_kv_heads + head;
+    return bytes_.data() + (chunk_head * kAttentionChunk + row % kAttentionChunk) * head_bytes_;
   }
   uint8_t* head_start(uint32_t sequence, uint32_t position, uint32_t head) {
     return const_cast<uint8_t*>(std::as_const(*this).head_start(sequence, position, head));
