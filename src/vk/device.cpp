@@ -48,6 +48,7 @@ struct FeatureChain {
     v12.hostQueryReset = wanted.host_query_reset;
     v12.bufferDeviceAddress = wanted.buffer_device_address;
     v12.vulkanMemoryModel = wanted.vulkan_memory_model;
+    v12.vulkanMemoryModelDeviceScope = wanted.vulkan_memory_model;
     v12.shaderFloat16 = wanted.float16;
     v12.shaderInt8 = wanted.int8;
     v12.storageBuffer8BitAccess = wanted.storage_8bit;

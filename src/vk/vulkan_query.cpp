@@ -144,7 +144,8 @@ void read_features(VkPhysicalDevice device, DeviceSnapshot& snapshot) {
   to.host_query_reset = v12.hostQueryReset != 0;
   to.buffer_device_address = v12.bufferDeviceAddress != 0;
   to.descriptor_indexing = v12.descriptorIndexing != 0;
-  to.vulkan_memory_model = v12.vulkanMemoryModel != 0;
+  // Without its device scope the model would forbid plain atomics on buffers.
+  to.vulkan_memory_model = v12.vulkanMemoryModel != 0 && v12.vulkanMemoryModelDeviceScope != 0;
   to.float16 = v12.shaderFloat16 != 0;
   to.int8 = v12.shaderInt8 != 0;
   to.storage_8bit = v12.storageBuffer8BitAccess != 0;
