@@ -42,3 +42,13 @@ foreach(type F32 F16 BF16 Q8_0 Q4_0 Q4_K Q6_K)
     endif()
   endforeach()
 endforeach()
+
+# sampling
+kimberlite_module(sample_prepare SOURCE sample_prepare.comp)
+kimberlite_module(sample_histogram SOURCE sample_histogram.comp)
+kimberlite_module(sample_bounds SOURCE sample_bounds.comp)
+kimberlite_module(sample_gather SOURCE sample_gather.comp)
+kimberlite_module(sample_threshold SOURCE sample_threshold.comp)
+kimberlite_module(sample_pick SOURCE sample_pick.comp)
+kimberlite_module(sample_tokens SOURCE sample_tokens.comp)
+kimberlite_module(sample_advance SOURCE sample_advance.comp)

@@ -4,7 +4,9 @@
 // Vulkan rounds +, - and * correctly, but leaves exp(), log() and fma() to the driver (a driver may
 // compute fma as a product and a sum). So nothing here is fused, every intermediate is precise,
 // and no result is subnormal, because a device may flush those. Polynomials: Cephes, expf and logf.
-#include "common/types.h"
+#ifndef KL_PORTABLE_MATH_H
+#define KL_PORTABLE_MATH_H
+#include "types.h"
 #ifdef __cplusplus
 #include <bit>
 #include <cmath>
@@ -73,3 +75,4 @@ KL_FUNCTION f32 portable_log(f32 x) {
   return portable_log_parts(f, exponent);
 }
 KL_STRUCTS_END
+#endif

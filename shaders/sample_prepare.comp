@@ -1,0 +1,103 @@
+#version 450
+// Sampling 1 of 7: the logits that the filters see.
+//
+//   x = canonical(logit), -inf for suppressed ids
+//   x = x * (x > 0 ? 1/repeat : repeat) - count * frequency - presence     where count > 0
+//   x = x / temperature                                                    (unless greedy)
+//
+//   columns    Column [n]
+//   states     SequenceState [n_sequences]
+//   logits     f32 [n, vocab]
+//   counts     u32 [n_sequences, vocab]    how often a token occurs in the sequence
+//   suppress   u32 [n_suppress]
+//   x          f32 [n, vocab]
+//   chunks     uvec2 [n, n_chunks]         largest and smallest candidate's order_key
+//   histogram  u32 [n, 3, kSampleBins]     cleared
+//
+// Drafts count as well: a column sees the tokens of its sequence's columns up to its own position
+// that were not emitted yet (positions from SequenceState::position on).
+//
+// Grid: x = chunks, one for each subgroup; y = column. Every operation is precise.
+// Source: transformers, generation/logits_process.py (processors, then warpers).
+#extension GL_GOOGLE_include_directive : require
+#extension GL_KHR_shader_subgroup_basic : require
+#extension GL_KHR_shader_subgroup_arithmetic : require
+#include "common/sample_column.glsl"
+
+layout(binding = 2, std430) readonly buffer Logits { float logits[]; };
+layout(binding = 3, std430) readonly buffer Counts { uint counts[]; };
+layout(binding = 4, std430) readonly buffer Suppress { uint suppress[]; };
+layout(binding = 5, std430) writeonly buffer X { float x[]; };
+layout(binding = 6, std430) writeonly buffer Chunks { uvec2 chunks[]; };
+layout(binding = 7, std430) writeonly buffer Histogram { uint histogram[]; };
+
+bool has_penalties(uint sequence) {
+  return states[sequence].repeat != 1.0 || states[sequence].presence != 0.0 ||
+         states[sequence].frequency != 0.0;
+}
+
+// Occurrences among drafts that this column has seen.
+uint draft_count(uint token, uint column, uint sequence) {
+  uint n = 0;
+  for (uint i = 0; i < p.n_columns; ++i) {
+    const Column other = columns[i];
+    const bool seen = other.is_active != 0 && other.sequence == sequence &&
+                      other.position >= states[sequence].position &&
+                      other.position <= columns[column].position;
+    n += seen && other.token == token ? 1 : 0;
+  }
+  return n;
+}
+
+float penalised(float logit, uint count, uint sequence) {
+  const float factor =
+      logit > 0.0 ? states[sequence].inverse_repeat : states[sequence].repeat;
+  precise float value = logit * factor;
+  value = value - float(min(count, 0xffffffu)) * states[sequence].frequency;
+  value = value - states[sequence].presence;
+  return value;
+}
+
+float processed(uint token, uint column, uint sequence, bool penalties, float factor) {
+  float value = canonical(logits[column * p.vocab + token]);
+  if (penalties && order_key(value) > kMinusInfinityKey) {
+    const uint count =
+        counts[sequence * p.vocab + token] + draft_count(token, column, sequence);
+    if (count != 0) value = penalised(value, count, sequence);
+  }
+  for (uint i = 0; i < p.n_suppress; ++i) {
+    if (suppress[i] == token) value = uintBitsToFloat(kMinusInfinityBits);
+  }
+  if (order_key(value) <= kMinusInfinityKey) return value;  // no arithmetic on infinity
+  precise const float scaled = value * factor;
+  return canonical(scaled);
+}
+
+void main() {
+  const uint column = gl_WorkGroupID.y;
+  const uint chunk = chunk_index();
+  if (chunk >= p.n_chunks || !column_runs(column)) return;
+  const uint sequence = columns[column].sequence;
+  const bool penalties = has_penalties(sequence);
+  const float factor = is_greedy(sequence) ? 1.0 : states[sequence].inverse_temperature;
+
+  const uint last = min((chunk + 1) * kSampleChunk, p.vocab);
+  uint largest = kMinusInfinityKey;
+  uint smallest = 0xffffffffu;
+  for (uint token = chunk * kSampleChunk + gl_SubgroupInvocationID; token < last;
+       token += gl_SubgroupSize) {
+    const float value = processed(token, column, sequence, penalties, factor);
+    x[column * p.vocab + token] = value;
+    const uint key = order_key(value);
+    largest = max(largest, key);
+    if (key > kMinusInfinityKey) smallest = min(smallest, key);
+  }
+  largest = subgroupMax(largest);
+  smallest = subgroupMin(smallest);
+  if (subgroupElect()) chunks[column * p.n_chunks + chunk] = uvec2(largest, smallest);
+
+  for (uint word = chunk * gl_SubgroupSize + gl_SubgroupInvocationID; word < kHistogramWords;
+       word += p.n_chunks * gl_SubgroupSize) {
+    histogram[column * kHistogramWords + word] = 0;
+  }
+}

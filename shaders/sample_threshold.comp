@@ -1,0 +1,203 @@
+#version 450
+// Sampling 5 of 7: the exact cut. Tokens are ordered by (order_key, ~id), larger logits first and
+// lower ids first among equals; every filter keeps a prefix of that order.
+//
+//   top-k   the k first
+//   top-p   the shortest prefix of those with a weight of at least top_p times theirs
+//   min-p   x >= best + log(min_p)
+//
+//   columns    Column [n]
+//   states     SequenceState [n_sequences]
+//   histogram  u32 [n, 3, kSampleBins]
+//   list       uvec2 [n, vocab]    tokens of the boundary bins
+//   cuts       SampleCut [n]       key and inverse_id are written
+//
+// The last token of a prefix is found digit by digit, 8 bits of its key and then of its id at a
+// time. The list is a few tokens long unless many logits are equal.
+//
+// Grid: x = column, one subgroup, so that shared memory needs no barrier() (which costs CPU drivers
+// microseconds). Accumulation: 64-bit integers.
+#extension GL_GOOGLE_include_directive : require
+#extension GL_KHR_shader_subgroup_basic : require
+#extension GL_KHR_shader_subgroup_arithmetic : require
+#extension GL_EXT_control_flow_attributes : require
+#include "common/sample_column.glsl"
+
+layout(binding = 2, std430) readonly buffer Histogram { uint histogram[]; };
+layout(binding = 3, std430) readonly buffer List { uvec2 list[]; };
+layout(binding = 4, std430) buffer Cuts { SampleCut cuts[]; };
+
+shared uint digit_counts[256];
+shared uint digit_low[256];  // of the weights
+shared uint digit_high[256];
+
+// Which part of the list is searched, and for what.
+struct Selection {
+  uint first;  // of this column's list
+  uint end;
+  float best;
+  float scale;
+  uint bin;
+  bool weights;  // else every token weighs 1
+};
+
+bool at_least(uvec2 a, uvec2 b) { return a.x > b.x || (a.x == b.x && a.y >= b.y); }
+
+bool in_bin(Selection s, uint key) {
+  return sample_bin(key_value(key), s.best, s.scale) == s.bin;
+}
+U64 weight_of_key(Selection s, uint key) {
+  return s.weights ? weight_of(key_value(key), s.best) : make_u64(1, 0);
+}
+
+// The digits found so far: tokens with (key, ~id) & mask == value are still in question.
+struct Prefix {
+  uvec2 value;
+  uvec2 mask;
+};
+
+// Adds entry i to the sums of its next digit, in the key or in the inverse id.
+void add_entry(Selection s, Prefix found, uint i, bool in_key, uint shift) {
+  if (i >= s.end) return;
+  const uvec2 entry = list[i];
+  if ((entry & found.mask) != found.value || !in_bin(s, entry.x)) return;
+  const uint digit = ((in_key ? entry.x : entry.y) >> shift) & 255u;
+  const U64 weight = weight_of_key(s, entry.x);
+  atomicAdd(digit_counts[digit], 1);
+  const uint before = atomicAdd(digit_low[digit], weight.low);
+  const uint high = weight.high + (before + weight.low < before ? 1 : 0);
+  if (high != 0) atomicAdd(digit_high[digit], high);
+}
+
+void add_entries(Selection s, Prefix found, bool in_key, uint shift) {
+  subgroupBarrier();  // the sums of the digit before have been read
+  for (uint i = gl_SubgroupInvocationID; i < 256; i += gl_SubgroupSize) {
+    digit_counts[i] = 0;
+    digit_low[i] = 0;
+    digit_high[i] = 0;
+  }
+  subgroupBarrier();
+  // 16 a round: lavapipe ends the loops of an invocation after 65535 rounds in all.
+  const uint n = gl_SubgroupSize;
+  for (uint i = s.first + gl_SubgroupInvocationID; i < s.end; i += 16 * n) {
+    [[unroll]] for (uint j = 0; j < 16; ++j) add_entry(s, found, i + j * n, in_key, shift);
+  }
+  subgroupBarrier();
+}
+
+// Subtracts the weights of larger digits from `target` and returns the digit that reaches it.
+uint find_digit(inout U64 target) {
+  const uint n = 256 / gl_SubgroupSize;
+  const uint first = 255 - gl_SubgroupInvocationID * n;  // the largest digit of this invocation
+  U64 own = make_u64(0, 0);
+  for (uint i = 0; i < n; ++i) {
+    own = add_u64(own, make_u64(digit_low[first - i], digit_high[first - i]));
+  }
+  U64 sum = from_limbs(subgroupExclusiveAdd(limbs_of(own)));
+  uint digit = 0;
+  U64 before = make_u64(0, 0);
+  if (less_u64(sum, target) && !less_u64(add_u64(sum, own), target)) {
+    for (uint i = 0; i < n && less_u64(sum, target); ++i) {
+      digit = first - i;
+      before = sum;
+      sum = add_u64(sum, make_u64(digit_low[digit], digit_high[digit]));
+    }
+  }
+  // One invocation found it; the others add zeros.
+  target = subtract_u64(target, subgroup_add_u64(before));
+  return subgroupAdd(digit);
+}
+
+// The last token of the shortest prefix that weighs at least `target`: not 0, and no more than the
+// bin weighs.
+uvec2 find_last(Selection s, U64 target) {
+  Prefix found;
+  found.value = uvec2(0);
+  found.mask = uvec2(0);
+  for (int shift = 24; shift >= 0; shift -= 8) {
+    add_entries(s, found, true, shift);
+    const uint digit = find_digit(target);
+    found.value.x |= digit << shift;
+    found.mask.x |= 255u << shift;
+    if (shift == 0 && digit_counts[digit] == 1) return uvec2(found.value.x, 0);
+  }
+  // Equal logits: ids decide. Their high bits are the same.
+  found.value.y = 0xff000000u;
+  found.mask.y = 0xff000000u;
+  for (int shift = 16; shift >= 0; shift -= 8) {
+    add_entries(s, found, false, shift);
+    const uint digit = find_digit(target);
+    found.value.y |= digit << shift;
+    found.mask.y |= 255u << shift;
+  }
+  return found.value;
+}
+
+// Weight of the listed tokens of the bin that come no later than `last`.
+U64 weight_through(Selection s, uvec2 last) {
+  U64 sum = make_u64(0, 0);
+  const uint n = gl_SubgroupSize;
+  for (uint i = s.first + gl_SubgroupInvocationID; i < s.end; i += 4 * n) {
+    [[unroll]] for (uint j = 0; j < 4; ++j) {
+      if (i + j * n >= s.end) continue;
+      const uvec2 entry = list[i + j * n];
+      const bool counts = at_least(entry, last) && in_bin(s, entry.x);
+      if (counts) sum = add_u64(sum, weight_of_key(s, entry.x));
+    }
+  }
+  return subgroup_add_u64(sum);
+}
+
+U64 bin_weight(uint column, uint bin) {
+  const uint slot = column * kHistogramWords + kSampleBins + bin;
+  return make_u64(histogram[slot], histogram[slot + kSampleBins]);
+}
+
+// What top-p keeps of tokens whose weight is `total`.
+uvec2 find_top_p(Selection s, uint column, uint sequence, U64 total) {
+  U64 target = scale_u64(total, states[sequence].top_p_scaled);
+  if (target.low == 0 && target.high == 0) target.low = 1;
+  U64 before = make_u64(cuts[column].p_before_low, cuts[column].p_before_high);
+  s.bin = cuts[column].p_first;
+  s.weights = true;
+  for (; s.bin < cuts[column].p_last; ++s.bin) {
+    const U64 after = add_u64(before, bin_weight(column, s.bin));
+    if (!less_u64(after, target)) break;
+    before = after;
+  }
+  return find_last(s, subtract_u64(target, before));
+}
+
+void main() {
+  const uint column = gl_WorkGroupID.x;
+  if (!column_runs(column)) return;
+  const uint sequence = columns[column].sequence;
+  Selection s;
+  s.first = column * p.vocab;
+  s.end = s.first + cuts[column].n_listed;
+  s.best = cuts[column].best;
+  s.scale = cuts[column].scale;
+  s.bin = cuts[column].k_bin;
+  s.weights = false;
+
+  uvec2 last = uvec2(kMinusInfinityKey + 1, 0);  // every candidate
+  U64 total = make_u64(cuts[column].k_before_low, cuts[column].k_before_high);
+  if (cuts[column].k_rest != 0) {
+    last = find_last(s, make_u64(cuts[column].k_rest, 0));
+    s.weights = true;
+    total = add_u64(total, weight_through(s, last));
+  }
+  if (cuts[column].p_first <= cuts[column].p_last) {
+    const uvec2 cut = find_top_p(s, column, sequence, total);
+    if (at_least(cut, last)) last = cut;
+  }
+  if (!is_greedy(sequence) && states[sequence].log_min_p > kMinPOff) {
+    precise const float floor_x = s.best + states[sequence].log_min_p;
+    const uvec2 cut = uvec2(order_key(canonical(floor_x)), 0);
+    if (at_least(cut, last)) last = cut;
+  }
+  if (subgroupElect()) {
+    cuts[column].key = last.x;
+    cuts[column].inverse_id = last.y;
+  }
+}

@@ -1,0 +1,68 @@
+// Sampling a token for each column, entirely on the device and exact over the whole vocabulary.
+// Shaders: sample_*.comp, seven dispatches. The CPU reference is kernels/sample_oracle.hpp.
+//
+// Order: suppressed ids, penalties, temperature, top-k, top-p, min-p, then the arg max of what is
+// left plus Gumbel noise of (seed, position, token id). Temperature comes first, as in Hugging Face
+// transformers (llama.cpp's default chain has it last, so that its top-p and min-p see temperature
+// 1).
+#pragma once
+
+#include <span>
+#include <string>
+
+#include "base/result.hpp"
+#include "graph/graph.hpp"
+#include "shaders/common/sequence.h"
+
+namespace kimberlite::kernels {
+
+/// Every kernel of this file, for the list of all kernels.
+[[nodiscard]] std::span<const graph::KernelDesc* const> sample_kernels();
+
+/// What a request asks for. The defaults sample from the plain softmax.
+struct SamplingSettings {
+  float temperature = 1.0f;  // below 1e-5: greedy
+  uint32_t top_k = 0;        // 0: off
+  float top_p = 1.0f;        // 1: off; 0 keeps the best token
+  float min_p = 0.0f;        // 0: off
+  float repeat_penalty = 1.0f;
+  float presence_penalty = 0.0f;
+  float frequency_penalty = 0.0f;
+  uint64_t seed = 0;
+};
+
+/// Errors: invalid_argument, naming the setting, its value and its bounds.
+[[nodiscard]] Status check_sampling(const SamplingSettings& settings);
+
+/// Writes the seed and the sampling fields of `state`; the others stay. Settings must be valid.
+void set_sampling(shaders::SequenceState& state, const SamplingSettings& settings);
+
+/// At most as many columns as a decode pass has.
+inline constexpr uint32_t kMaxSampleColumns = 8;
+
+struct SampleInputs {
+  graph::Tensor logits;   // f32 [n, vocab], soft-capped
+  graph::Tensor columns;  // u32 [n, 4]: Column
+  graph::Tensor states;   // u32 [n_sequences, 24]: SequenceState
+  graph::Tensor
+      counts;  // u32 [n_sequences, vocab]: tokens so far, prompt included as the host likes
+  graph::Tensor suppress;  // u32 [n_suppress], never drawn; unset: none
+};
+
+struct SampleOutputs {
+  graph::Tensor ring;     // u32 [n_sequences, capacity]: token i of a sequence at i % capacity
+  graph::Tensor reports;  // u32 [n_sequences, 4]: SequenceReport
+};
+
+/// Draws one token for each running column, each of another sequence, and moves the sequences on:
+/// ring, report, counts and state are updated, and the columns become those of the next step.
+void add_sample(graph::Graph& graph, const SampleInputs& inputs, const SampleOutputs& outputs,
+                const std::string& label);
+
+/// Draws a token for each running column into tokens, u32 [n], and changes nothing else. Columns
+/// may share a sequence (verification of drafts): penalties then count the drafts up to a column
+/// too.
+void add_sample_tokens(graph::Graph& graph, const SampleInputs& inputs, const graph::Tensor& tokens,
+                       const std::string& label);
+
+}  // namespace kimberlite::kernels
