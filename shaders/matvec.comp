@@ -1,20 +1,25 @@
 #version 450
-// y[c][first_row + r] = softcap(sum_k W[r][k] * x[c][k]) for a shard of a packed matrix, float32
-// activations; 1 to 8 columns for decode, tiles of columns for prefill.
+// y[c][first_row + r] = softcap(sum_k W[r][k] * x[c][k]) for a shard of a packed matrix, with float32
+// activations, or with INT8 those of quant_act.comp; 1 to 8 columns for decode, tiles of columns
+// for prefill.
 //
 //   codes   wide [n_panels, n_steps, units]   src/kernels/packed_matrix.hpp
 //   scales  wide [n_panels, n_steps, units]   a dummy where the type has none
-//   x       f32 [n_columns, 4 x_units]        read in units of vec4
+//   x       f32 [n_columns, 4 x_units]        INT8: u32 [n_columns, 4 x_units]
 //   y       f32 [n_columns, y_stride]
 //
 // Grid: x = tile of COLUMNS columns, y = workgroup of whole panels of 64 rows. A lane has
 // 64 / LANES rows. Accumulation: float32, precise, in the order of K; with SPLIT_K (GPUs) SPLITS
-// groups of lanes take every SPLITS-th step and the first group adds their sums in order. Neither
-// depends on the number of columns. Source: kernel shapes as measured, ARCHITECTURE.md "Products".
+// groups of lanes take every SPLITS-th step and their sums are added in order. Neither depends
+// on the number of columns. Source: kernel shapes as measured, ARCHITECTURE.md "Products".
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_KHR_shader_subgroup_shuffle : require
+
+#ifdef HAS_DOT
+#extension GL_EXT_spirv_intrinsics : require
+#endif
 
 #include "matvec.h"
 #include "common/tanh.glsl"
@@ -27,7 +32,11 @@ WIDE_BINDING(2, x)
 layout(binding = 3, std430) writeonly buffer Y { float y[]; };
 
 #include "common/panel.glsl"
+#ifdef INT8
+#include "common/panel_product_int8.glsl"
+#else
 #include "common/panel_product.glsl"
+#endif
 #include "common/panel_store.glsl"
 
 void main() {

@@ -33,10 +33,16 @@ void find_panel() {
   lane = thread % LANES;
 }
 
+#ifdef PAIRS
+// Class int8_swar: row_of(2i) and row_of(2i + 1) are the two halves of pair_of(i).
+uint pair_of(uint i) { return i * (LANES / 8) + lane / 8; }
+uint row_of(uint g) { return (pair_of(g / 2) * 2 + g % 2) * 8 + lane % 8; }
+uint scale_place(uint g) { return LANES == 8 ? g : pair_of(g / 2) * 2 + g % 2; }
+#else
 uint row_of(uint g) { return g * LANES + lane; }
-
 // Place of row_of(g) among the eight rows of its panel that have the same row % 8.
 uint scale_place(uint g) { return LANES == 8 ? g : g * (LANES / 8) + lane / 8; }
+#endif
 
 // The scale word of row_of(g), of the 64 words from unit `first` on.
 uint scale_word(uint first, uint g) {
@@ -49,4 +55,18 @@ float scale_half(uint first, uint g) {
   const uint place = scale_place(g);
   const vec2 pair = unpackHalf2x16(LOAD_WIDE(scales, first + (lane & 7))[place >> 1]);
   return (place & 1) != 0 ? pair.y : pair.x;
+}
+
+// Q4_K, four words a row and superblock from unit `first` on: bits 0..23 of word i are scale, min,
+// scale, min (6 bits each) of the blocks 2i and 2i + 1; the top bytes are d and dmin, f16 each.
+uint q4_k_scales(uint first, uint g) {
+  return (scale_word(first, g) >> 24) | (scale_word(first + 16, g) >> 24 << 8) |
+         (scale_word(first + 32, g) >> 24 << 16) | (scale_word(first + 48, g) & 0xff000000);
+}
+
+// (scale, min) of block b, given q4_k_scales.
+vec2 q4_k_factors(uint first, uint d_dmin, uint b, uint g) {
+  const uint fields = scale_word(first + (b >> 1) * 16, g) >> ((b & 1) * 12);
+  precise const vec2 factors = unpackHalf2x16(d_dmin) * vec2(fields & 63, (fields >> 6) & 63);
+  return factors;
 }

@@ -136,28 +136,18 @@ void add_step(uint step) {
 #elif defined(TYPE_Q6_K)
 #include "common/panel_product_q6_k.glsl"
 #elif defined(TYPE_Q4_K)
-// Four words a row and superblock: bits 0..23 of word i are scale, min, scale, min (6 bits each) of
-// the blocks 2i and 2i + 1; the top bytes are d and dmin, f16 each.
 void add_step(uint step) {
   const uint at = panel * p.n_steps + step;
   uint d_dmin[ROWS];
-  [[unroll]] for (uint g = 0; g < ROWS; ++g) {
-    d_dmin[g] = (scale_word(at * 64, g) >> 24) | (scale_word(at * 64 + 16, g) >> 24 << 8) |
-                (scale_word(at * 64 + 32, g) >> 24 << 16) |
-                (scale_word(at * 64 + 48, g) & 0xff000000);
-  }
+  [[unroll]] for (uint g = 0; g < ROWS; ++g) d_dmin[g] = q4_k_scales(at * 64, g);
   for (uint b = 0; b < 8; ++b) {
     clear_part();
     add_block((at * 8 + b) * 64, step * 8 + b);
-    const uint shift = (b & 1) * 12;
     [[unroll]] for (uint g = 0; g < ROWS; ++g) {
-      const uint fields = scale_word(at * 64 + (b >> 1) * 16, g) >> shift;
-      const vec2 d = unpackHalf2x16(d_dmin[g]);
-      precise const float scale = d.x * float(fields & 63);
-      precise const float least = d.y * float((fields >> 6) & 63);
+      const vec2 factors = q4_k_factors(at * 64, d_dmin[g], b, g);
       [[unroll]] for (uint c = 0; c < COLUMNS; ++c) {
         const uint i = g * COLUMNS + c;
-        precise const float sum = fma(scale, part[i], fma(-least, x_sum[c], acc[i]));
+        precise const float sum = fma(factors.x, part[i], fma(-factors.y, x_sum[c], acc[i]));
         acc[i] = sum;
       }
     }

@@ -1,5 +1,4 @@
-// Products of a packed matrix with a few columns (decode, verify) and with many (prefill).
-// Shaders: matvec.comp.
+// The product of a packed matrix with a few columns: decode and verify. Shader: matvec.comp.
 #pragma once
 
 #include <string>
@@ -20,7 +19,8 @@ struct MatvecEpilogue {
 };
 
 /// y = W x for 1 to 8 columns, one node for each shard. x: f32 [n, n_cols rounded up to 4], where
-/// what is beyond n_cols is finite; y: f32 [n, n_rows]. Column invariant.
+/// what is beyond n_cols is finite; for a matrix of an int8 class what add_quant_act made of it.
+/// y: f32 [n, n_rows]. Column invariant.
 void add_matvec(graph::Graph& graph, const PackedMatrix& w, const graph::Tensor& x,
                 const graph::Tensor& y, const std::string& label,
                 const MatvecEpilogue& epilogue = {});

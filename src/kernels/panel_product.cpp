@@ -1,0 +1,203 @@
+#include "kernels/panel_product.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include "base/numeric.hpp"
+#include "kernels/quant_act.hpp"
+#include "shaders/matvec.h"
+
+namespace kimberlite::kernels {
+
+using formats::GgmlType;
+using graph::Access;
+using graph::BindingDesc;
+using graph::DType;
+using graph::KernelDesc;
+using graph::Shape;
+using graph::Tensor;
+using graph::Variant;
+
+namespace {
+
+constexpr std::array kBindings{
+    BindingDesc{"codes", Access::read, true}, BindingDesc{"scales", Access::read, true},
+    BindingDesc{"x", Access::read, true}, BindingDesc{"y", Access::write}};
+
+bool has_split(const vk::Caps& caps) { return !caps.is_cpu; }
+bool has_dot(const vk::Caps& caps) { return caps.has_int8_dot; }
+bool has_split_dot(const vk::Caps& caps) { return has_split(caps) && has_dot(caps); }
+
+struct Kernels {
+  KernelDesc matvec;
+  KernelDesc matmul;
+};
+
+constexpr KernelDesc describe(std::string_view name, std::span<const Variant> variants) {
+  return {name, kBindings, sizeof(shaders::MatvecPush), variants};
+}
+
+// split: a workgroup is one panel, K split over its lanes, one sum through shared memory (GPUs).
+// panel: nothing but subgroups, any number of panels in a workgroup. With many columns there is
+// enough work without a split.
+#define KL_FLOAT_KERNELS(name, layout)                                                      \
+  constexpr std::array name##Decode{Variant{"split", "matvec_" layout "_split", has_split}, \
+                                    Variant{"panel", "matvec_" layout}};                    \
+  constexpr std::array name##Prefill{Variant{"panel", "matvec_" layout}};                   \
+  constexpr Kernels name{describe("matvec_" layout, name##Decode),                          \
+                         describe("matmul_" layout, name##Prefill)};
+KL_FLOAT_KERNELS(kF32, "f32")
+KL_FLOAT_KERNELS(kF16, "f16")
+KL_FLOAT_KERNELS(kBf16, "bf16")
+KL_FLOAT_KERNELS(kQ8_0, "q8_0")
+KL_FLOAT_KERNELS(kQ4_0, "q4_0")
+KL_FLOAT_KERNELS(kQ4_K, "q4_k")
+KL_FLOAT_KERNELS(kQ6_K, "q6_k")
+#undef KL_FLOAT_KERNELS
+
+#define KL_DOT_KERNELS(name, layout)                                                               \
+  constexpr std::array name##Decode{                                                               \
+      Variant{"split_dot", "matvec_" layout "_split_dot", has_split_dot},                          \
+      Variant{"panel_dot", "matvec_" layout "_panel_dot", has_dot},                                \
+      Variant{"panel", "matvec_" layout}};                                                         \
+  constexpr std::array name##Prefill{Variant{"panel_dot", "matvec_" layout "_panel_dot", has_dot}, \
+                                     Variant{"panel", "matvec_" layout}};                          \
+  constexpr Kernels name{describe("matvec_" layout, name##Decode),                                 \
+                         describe("matmul_" layout, name##Prefill)};
+KL_DOT_KERNELS(kQ8_0Int8, "q8_0_int8")
+KL_DOT_KERNELS(kQ4_0Int8, "q4_0_int8")
+KL_DOT_KERNELS(kQ4_KInt8, "q4_k_int8")
+#undef KL_DOT_KERNELS
+
+#define KL_SWAR_KERNELS(name, layout)                                 \
+  constexpr std::array name##Any{Variant{"panel", "matvec_" layout}}; \
+  constexpr Kernels name{describe("matvec_" layout, name##Any),       \
+                         describe("matmul_" layout, name##Any)};
+KL_SWAR_KERNELS(kQ4_0Pairs, "q4_0_pairs")
+KL_SWAR_KERNELS(kQ4_KPairs, "q4_k_pairs")
+#undef KL_SWAR_KERNELS
+
+const Kernels& float_kernels(GgmlType type) {
+  switch (type) {
+    case GgmlType::f32:
+      return kF32;
+    case GgmlType::f16:
+      return kF16;
+    case GgmlType::bf16:
+      return kBf16;
+    case GgmlType::q8_0:
+      return kQ8_0;
+    case GgmlType::q4_0:
+      return kQ4_0;
+    case GgmlType::q4_k:
+      return kQ4_K;
+    case GgmlType::q6_k:
+      return kQ6_K;
+    default:
+      KL_CHECK(false, "a type that kernels cannot read");
+      return kF32;
+  }
+}
+
+const Kernels& find_kernels(GgmlType type, LinearClass linear_class) {
+  if (linear_class == LinearClass::f32) return float_kernels(type);
+  const bool dot = linear_class == LinearClass::int8_dot;
+  if (type == GgmlType::q4_0) return dot ? kQ4_0Int8 : kQ4_0Pairs;
+  if (type == GgmlType::q4_k) return dot ? kQ4_KInt8 : kQ4_KPairs;
+  KL_CHECK(type == GgmlType::q8_0 && dot, "a class that the type does not have");
+  return kQ8_0Int8;
+}
+
+/// Parts of K for `n_steps` steps: as many as a workgroup has room for, unless the last round would
+/// leave more than a tenth of them idle. A function of shape and device alone, never of n.
+uint32_t pick_splits(uint64_t n_steps, uint32_t max_splits) {
+  uint32_t best = 1;
+  double best_use = 0;
+  for (uint32_t splits = max_splits; splits >= std::max(1u, max_splits / 2); --splits) {
+    const uint64_t rounds = div_up<uint64_t>(n_steps, splits);
+    const double use = static_cast<double>(n_steps) / static_cast<double>(rounds * splits);
+    if (use > best_use + 0.1) {
+      best = splits;
+      best_use = use;
+    }
+  }
+  return best;
+}
+
+void check_operands(const PackedMatrix& w, const Tensor& x, const Tensor& y) {
+  KL_CHECK(x.shape.rank() == 2, "x is [n, n_cols]");
+  if (w.linear_class == LinearClass::f32) {
+    KL_CHECK(x.dtype == DType::f32, "this matrix takes float32 activations");
+    KL_CHECK(x.shape[1] == align_up<uint64_t>(w.n_cols, 4), "x of another width than the matrix");
+  } else {
+    KL_CHECK(x.dtype == DType::u32, "this matrix takes activations of add_quant_act");
+    KL_CHECK(x.shape[1] == quantized_width(w.linear_class, w.n_cols),
+             "x of another width or class than the matrix");
+  }
+  KL_CHECK(y.dtype == DType::f32 && y.shape == (Shape{x.shape[0], w.n_rows}),
+           "y is f32 [n, n_rows]");
+}
+
+}  // namespace
+
+const KernelDesc& find_matvec_kernel(GgmlType type, LinearClass linear_class) {
+  return find_kernels(type, linear_class).matvec;
+}
+const KernelDesc& find_matmul_kernel(GgmlType type, LinearClass linear_class) {
+  return find_kernels(type, linear_class).matmul;
+}
+
+PanelShape pick_panel_shape(const Variant& variant, const vk::Caps& caps, const PackedMatrix& w,
+                            uint64_t n_panels, uint32_t tile_columns) {
+  PanelShape shape;
+  shape.columns = tile_columns;
+  shape.spread = caps.wide_load == vk::WideLoad::texel && caps.subgroup_size >= 8;
+  shape.mask_only = caps.is_cpu;
+  shape.tail = w.n_cols % 32 != 0;
+  if (variant.name.starts_with("split")) {
+    shape.lanes = caps.subgroup_size == 64 ? 64 : 32;
+    shape.splits = pick_splits(w.n_steps, std::min(256u, caps.max_workgroup_size) / shape.lanes);
+    shape.workgroup = shape.lanes * shape.splits;
+    return shape;
+  }
+  // 32 accumulators a lane are what the CPU drivers' compilers keep out of trouble.
+  shape.lanes = tile_columns > 4 ? 16 : 8;
+  const uint32_t most_lanes = w.linear_class == LinearClass::int8_swar ? 32 : 64;
+  if (!caps.is_cpu) shape.lanes = std::max(shape.lanes, std::min(caps.subgroup_size, most_lanes));
+  // A few panels a workgroup, but enough workgroups to keep every thread of the driver busy.
+  const uint32_t smallest = std::max(1u, caps.subgroup_size / shape.lanes);
+  const uint64_t wanted = std::clamp<uint64_t>(n_panels / 16, 1, 4);
+  const auto panels = static_cast<uint32_t>(align_up<uint64_t>(wanted, smallest));
+  shape.workgroup = shape.lanes * panels;
+  return shape;
+}
+
+void add_panel_product(graph::Graph& graph, const KernelDesc& kernel, const PackedMatrix& w,
+                       const Tensor& x, const Tensor& y, const std::string& label,
+                       uint32_t tile_columns, float softcap) {
+  check_operands(w, x, y);
+  const auto n_columns = static_cast<uint32_t>(x.shape[0]);
+  KL_CHECK(n_columns % tile_columns == 0, "columns that are no whole number of tiles");
+  for (const Shard& shard : w.shards) {
+    const uint64_t n_panels = div_up(shard.n_rows, kPanelRows);
+    graph::Node node;
+    node.kernel = &kernel;
+    node.variant = &graph.pick(kernel);
+    const PanelShape shape =
+        pick_panel_shape(*node.variant, graph.caps(), w, n_panels, tile_columns);
+    node.label = label;
+    node.tensors = {shard.codes, shard.scales.valid() ? shard.scales : shard.codes, x, y};
+    node.constants = shape.constants();
+    node.set_push(shaders::MatvecPush{
+        static_cast<uint32_t>(n_panels), static_cast<uint32_t>(w.n_steps),
+        static_cast<uint32_t>(x.shape[1] / 4), static_cast<uint32_t>(shard.first_row),
+        static_cast<uint32_t>(shard.n_rows), static_cast<uint32_t>(w.n_rows), softcap});
+    const uint64_t n_groups = div_up<uint64_t>(n_panels, shape.panels_per_workgroup());
+    node.grid = {n_columns / tile_columns, static_cast<uint32_t>(n_groups), 1};
+    node.bytes_touched = shard.codes.n_bytes + shard.scales.n_bytes + x.n_bytes +
+                         shard.n_rows * n_columns * sizeof(float);
+    graph.add(std::move(node));
+  }
+}
+
+}  // namespace kimberlite::kernels

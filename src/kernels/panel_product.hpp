@@ -1,0 +1,44 @@
+// What matvec and matmul share: their kernels, tile shapes and nodes. Shader: matvec.comp.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "graph/graph.hpp"
+#include "kernels/packed_matrix.hpp"
+
+namespace kimberlite::kernels {
+
+/// Specialisation constants of panel.glsl, in the order of their ids.
+struct PanelShape {
+  uint32_t workgroup = 0;  // invocations
+  uint32_t lanes = 8;      // of a panel
+  uint32_t columns = 1;    // of a tile
+  uint32_t splits = 1;     // of K
+  bool spread = false;
+  bool mask_only = false;
+  bool tail = false;
+
+  [[nodiscard]] uint32_t panels_per_workgroup() const { return workgroup / (lanes * splits); }
+  [[nodiscard]] std::vector<uint32_t> constants() const {
+    return {workgroup, lanes, columns, splits, spread, mask_only, tail};
+  }
+};
+
+/// The shape for tiles of `tile_columns`, for variants "split", "split_dot", "panel" and
+/// "panel_dot".
+[[nodiscard]] PanelShape pick_panel_shape(const graph::Variant& variant, const vk::Caps& caps,
+                                          const PackedMatrix& w, uint64_t n_panels,
+                                          uint32_t tile_columns);
+
+[[nodiscard]] const graph::KernelDesc& find_matvec_kernel(formats::GgmlType type,
+                                                          LinearClass linear_class);
+[[nodiscard]] const graph::KernelDesc& find_matmul_kernel(formats::GgmlType type,
+                                                          LinearClass linear_class);
+
+/// One node for each shard; aborts where the operands do not fit the matrix.
+void add_panel_product(graph::Graph& graph, const graph::KernelDesc& kernel, const PackedMatrix& w,
+                       const graph::Tensor& x, const graph::Tensor& y, const std::string& label,
+                       uint32_t tile_columns, float softcap);
+
+}  // namespace kimberlite::kernels
