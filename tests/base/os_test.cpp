@@ -24,7 +24,9 @@ constexpr const char* kCacheVariable = "XDG_CACHE_HOME";
 
 void set_variable(const char* name, const std::string& value) {
 #ifdef _WIN32
-  ::_putenv_s(name, value.c_str());
+  // _putenv_s would take the bytes for the code page of the machine; they are UTF-8.
+  const fs::path wide_value(std::u8string(value.begin(), value.end()));
+  ::_wputenv_s(fs::path(name).c_str(), wide_value.c_str());
 #else
   ::setenv(name, value.c_str(), 1);
 #endif
