@@ -37,11 +37,22 @@ foreach(type F32 F16 BF16 Q8_0 Q4_0 Q4_K Q6_K)
     kimberlite_module(embed_${name}${texel} SOURCE embed.comp DEFINES ${defines})
     if(type MATCHES "^Q4")
       kimberlite_module(embed_${name}_pairs${texel} SOURCE embed.comp DEFINES ${defines} PAIRS)
+      kimberlite_module(matvec_${name}_pairs${texel} SOURCE matvec.comp
+                        DEFINES ${defines} INT8 PAIRS)
     elseif(type STREQUAL "Q8_0")
       kimberlite_module(embed_${name}_plain${texel} SOURCE embed.comp DEFINES ${defines} PLAIN)
     endif()
+    if(type MATCHES "^(Q4|Q8)")
+      kimberlite_module(matvec_${name}_int8${texel} SOURCE matvec.comp DEFINES ${defines} INT8)
+      kimberlite_module(matvec_${name}_int8_panel_dot${texel} SOURCE matvec.comp
+                        DEFINES ${defines} INT8 HAS_DOT)
+      kimberlite_module(matvec_${name}_int8_split_dot${texel} SOURCE matvec.comp
+                        DEFINES ${defines} INT8 HAS_DOT SPLIT_K)
+    endif()
   endforeach()
 endforeach()
+kimberlite_module(quant_act_bytes SOURCE quant_act.comp)
+kimberlite_module(quant_act_words SOURCE quant_act.comp DEFINES WORDS)
 
 # sampling
 kimberlite_module(sample_prepare SOURCE sample_prepare.comp)
