@@ -114,6 +114,12 @@ class HouseTest(unittest.TestCase):
         self.finds(check, {"src/kernels/a.cpp": "const KernelDesc kA = {};\n"}, "no row")
         self.assertEqual(self.problems(check, {
             "shaders/b.comp": "", "shaders/README.md": "| `norm` | and `b.comp` |\n"}), [])
+        self.assertEqual(self.problems(check, {
+            "shaders/b.comp": "", "shaders/README.md": "| norm | |\n| b | part of `norm`: x |\n"}),
+            [])
+        self.finds(check, {"shaders/b.comp": "", "tests/kernels/a_test.cpp": "",
+                           "shaders/README.md": "| norm | |\n| b | part of `a` |\n"},
+                   "no src/kernels/a.cpp")
         self.finds(check_catalogue.check_manifest, {"shaders/b.comp": ""}, "does not build it")
         self.finds(check_catalogue.check_manifest,
                    {"shaders/manifest.cmake": "kimberlite_module(norm SOURCE norm.comp)\n"
