@@ -32,16 +32,16 @@ class DecoderBuilder {
   Tensor build(const DecoderOptions& options) {
     x_ = options.residual.value_or(rows("x", config_.width));
     kernels::add_embed(graph_, weights_.embedding(), state_.columns, x_, config_.embedding_scale,
-              "token_embd");
+                       "token_embd");
     Tensor normed = rows("attn_in", config_.width);
     kernels::add_rms_norm(graph_, x_, weights_.layers()[0].attn_norm, normed, config_.rms_eps,
-                 "blk.0.attn_norm");
+                          "blk.0.attn_norm");
     for (uint32_t i = 0; i < std::min(config_.n_layers, options.n_layers); ++i) {
       normed = add_attention_block(i, normed);
       normed = add_mlp_block(i, normed);
     }
     if (options.logits) {
-      kernels::LinearInput input(normed);
+      kernels::LinearInput input(normed, "output.act");
       kernels::add_linear(graph_, weights_.head(), input, *options.logits, "output",
                           {.softcap = config_.softcap});
     }
@@ -66,7 +66,7 @@ class DecoderBuilder {
   Tensor add_attention_block(uint32_t i, const Tensor& normed) {
     const LayerWeights& layer = weights_.layers()[i];
     const LayerConfig& shape = config_.layers[i];
-    kernels::LinearInput input(normed);
+    kernels::LinearInput input(normed, label(i, "attn_in.act"));
     const Tensor q_raw = add_product(layer.q, input, label(i, "attn_q"));
     const Tensor k_raw = add_product(layer.k, input, label(i, "attn_k"));
     const Tensor v_raw = shape.k_is_v ? k_raw : add_product(layer.v, input, label(i, "attn_v"));
@@ -88,7 +88,7 @@ class DecoderBuilder {
     kernels::add_attention(graph_, q, state_.columns, state_.caches[i], mixed, shape.n_heads,
                            label(i, "attention"));
 
-    kernels::LinearInput mixed_input(mixed);
+    kernels::LinearInput mixed_input(mixed, label(i, "attn_out.act"));
     const Tensor delta = add_product(layer.o, mixed_input, label(i, "attn_output"));
     return add_seam(delta, layer.post_attention_norm, layer.ffn_norm, 1.0f, label(i, "ffn_norm"));
   }
@@ -96,13 +96,13 @@ class DecoderBuilder {
   /// x = (x + rms(mlp(normed))) * scale; returns rms(x) for the next layer or the head.
   Tensor add_mlp_block(uint32_t i, const Tensor& normed) {
     const LayerWeights& layer = weights_.layers()[i];
-    kernels::LinearInput input(normed);
+    kernels::LinearInput input(normed, label(i, "ffn_in.act"));
     const Tensor gate = add_product(layer.gate, input, label(i, "ffn_gate"));
     const Tensor up = add_product(layer.up, input, label(i, "ffn_up"));
     const Tensor activated = rows("geglu", config_.layers[i].ffn_width);
     kernels::add_geglu(graph_, gate, up, activated, label(i, "geglu"));
 
-    kernels::LinearInput down_input(activated);
+    kernels::LinearInput down_input(activated, label(i, "ffn_out.act"));
     const Tensor delta = add_product(layer.down, down_input, label(i, "ffn_down"));
     const bool last = i + 1 == config_.n_layers;
     const Tensor& next = last ? weights_.output_norm() : weights_.layers()[i + 1].attn_norm;

@@ -15,6 +15,15 @@ namespace {
 
 constexpr const char* kModels[] = {"tiny12", "tiny12-odd", "tiny12-k", "tiny31"};
 
+/// Layers, embedding.
+constexpr std::pair<formats::GgmlType, formats::GgmlType> kTypes[] = {
+    {formats::GgmlType::f16, formats::GgmlType::f16},
+    {formats::GgmlType::bf16, formats::GgmlType::bf16},
+    {formats::GgmlType::q8_0, formats::GgmlType::q8_0},
+    {formats::GgmlType::q4_0, formats::GgmlType::q4_0},
+    {formats::GgmlType::q4_k, formats::GgmlType::q6_k},
+    {formats::GgmlType::q6_k, formats::GgmlType::q6_k}};
+
 double max_difference(const std::vector<float>& a, const std::vector<float>& b) {
   double worst = a.size() == b.size() ? 0 : INFINITY;
   for (size_t i = 0; i < a.size() && i < b.size(); ++i) {
@@ -40,6 +49,68 @@ TEST_P(GoldenTest, LogitsAtEveryPositionAgree) {
   for (size_t position = 0; position < golden_.tokens.size(); ++position) {
     const auto logits = run.columns({golden_.tokens[position]}, static_cast<uint32_t>(position));
     ASSERT_LE(max_difference(logits, golden_.logits().row(position)), 1e-3) << position;
+  }
+}
+
+TEST_P(GoldenTest, HiddenStatesOfEveryLayerAgree) {
+  TinyModel model(GetParam(), golden_.seed, formats::GgmlType::f32, precise());
+  DecoderRun run(model, kernels::KvType::f32);
+  const uint32_t n_layers = model.engine().config().n_layers;
+  for (size_t i = 0; i < golden_.tokens.size(); ++i) {
+    const auto at = std::find(golden_.positions.begin(), golden_.positions.end(), i);
+    const auto position = static_cast<uint32_t>(i);
+    if (at != golden_.positions.end()) {
+      const auto row = static_cast<size_t>(at - golden_.positions.begin());
+      for (uint32_t n = 0; n <= n_layers; ++n) {
+        const auto residual = run.residual({golden_.tokens[i]}, position, n);
+        ASSERT_LE(max_difference(residual, golden_.hidden().row(n, row)), 1e-3) << i << " " << n;
+      }
+    }
+    run.columns({golden_.tokens[i]}, position);
+  }
+}
+
+/// Weights of another type, their exact values in the reference: the products alone differ from
+/// float32 ones, by their order, so the bound is that of the float32 goldens.
+TEST_P(GoldenTest, LogitsOfEveryWeightTypeAgree) {
+  for (const auto& [type, embedding] : kTypes) {
+    const std::string name(formats::traits(type).name);
+    if (!golden_.arrays.contains("logits." + name)) continue;
+    SCOPED_TRACE(name);
+    TinyModel model(GetParam(), golden_.seed, {type, embedding}, precise());
+    DecoderRun run(model, kernels::KvType::f32);
+    for (size_t i = 0; i < golden_.tokens.size(); ++i) {
+      const auto logits = run.columns({golden_.tokens[i]}, static_cast<uint32_t>(i));
+      const auto at = std::find(golden_.positions.begin(), golden_.positions.end(), i);
+      if (at == golden_.positions.end()) continue;
+      const auto row = static_cast<size_t>(at - golden_.positions.begin());
+      ASSERT_LE(max_difference(logits, golden_.typed_logits(name).row(row)), 1e-3) << i;
+    }
+  }
+}
+
+/// Promise 1 rests on this: a pass of n columns is n passes of one, bit for bit, cache included.
+TEST_P(GoldenTest, ColumnsEqualSinglePasses) {
+  for (const bool is_precise : {true, false}) {
+    TinyModel model(GetParam(), golden_.seed, formats::GgmlType::q4_0,
+                    is_precise ? precise() : runtime::EngineOptions{});
+    const auto type = is_precise ? kernels::KvType::f32 : kernels::KvType::f16;
+    DecoderRun single(model, type);
+    std::vector<std::vector<float>> expected;
+    for (uint32_t i = 0; i < 36; ++i) expected.push_back(single.columns({golden_.tokens[i]}, i));
+    DecoderRun together(model, type);
+    uint32_t position = 0;
+    for (uint32_t n = 1; n <= 8; ++n) {
+      const auto first = golden_.tokens.begin() + position;
+      const auto logits = together.columns({first, first + n}, position);
+      for (uint32_t i = 0; i < n; ++i) {
+        const auto row = logits.begin() + i * static_cast<long>(golden_.n_vocab);
+        ASSERT_TRUE(std::equal(expected[position + i].begin(), expected[position + i].end(), row))
+            << "column " << i << " of " << n;
+      }
+      position += n;
+    }
+    EXPECT_TRUE(single.cache_bytes() == together.cache_bytes()) << "the caches differ";
   }
 }
 

@@ -10,8 +10,13 @@
 namespace kimberlite::testing {
 namespace {
 
-vk::Buffer make_buffer(runtime::Engine& engine, uint64_t n_bytes) {
-  return require_value(vk::Buffer::make(engine.device(), n_bytes, vk::MemoryKind::device, "test"));
+std::unique_ptr<vk::Buffer> make_buffer(runtime::Engine& engine, uint64_t n_bytes) {
+  return std::make_unique<vk::Buffer>(
+      require_value(vk::Buffer::make(engine.device(), n_bytes, vk::MemoryKind::device, "test")));
+}
+
+graph::Tensor whole(const vk::Buffer& buffer, graph::DType dtype, graph::Shape shape) {
+  return graph::Tensor::of({&buffer, 0, buffer.n_bytes()}, dtype, shape);
 }
 
 }  // namespace
@@ -54,7 +59,16 @@ TinyModel::~TinyModel() {
 DecoderRun::DecoderRun(TinyModel& model, kernels::KvType kv_type, uint32_t context)
     : engine_(model.engine()),
       cache_(require_value(
-          runtime::KvCache::make(engine_.device(), engine_.config(), context, kv_type))) {}
+          runtime::KvCache::make(engine_.device(), engine_.config(), context, kv_type))) {
+  for (const kernels::KvCacheView& layer : cache_.layers()) {
+    const std::vector<std::byte> zeros(layer.k.n_bytes);
+    for (const graph::Tensor& tensor : {layer.k, layer.v}) {
+      require_ok(vk::write_range(engine_.device(),
+                                 {tensor.buffer, tensor.offset_bytes, tensor.n_bytes}, zeros.data(),
+                                 zeros.size()));
+    }
+  }
+}
 
 std::vector<float> DecoderRun::columns(const std::vector<int32_t>& tokens,
                                        uint32_t first_position) {
@@ -66,40 +80,46 @@ std::vector<float> DecoderRun::residual(const std::vector<int32_t>& tokens, uint
   return run(tokens, first_position, n_layers, false);
 }
 
-std::vector<float> DecoderRun::run(const std::vector<int32_t>& tokens, uint32_t first_position,
-                                   uint32_t n_layers, bool want_logits) {
-  const uint64_t n = tokens.size();
+DecoderRun::Pass DecoderRun::make_pass(const Key& key) {
+  const auto& [n, n_layers, want_logits] = key;
   const model::ModelConfig& config = engine_.config();
-  std::vector<shaders::Column> columns;
-  for (uint64_t i = 0; i < n; ++i) {
-    columns.push_back(
-        {static_cast<uint32_t>(tokens[i]), first_position + static_cast<uint32_t>(i), 0, 1});
-  }
-  const vk::Buffer column_buffer = make_buffer(engine_, n * sizeof(shaders::Column));
-  require_ok(vk::write_range(engine_.device(), {&column_buffer, 0, column_buffer.n_bytes()},
-                             columns.data(), column_buffer.n_bytes()));
   const uint64_t width = want_logits ? config.n_vocab : config.width;
-  const vk::Buffer out = make_buffer(engine_, n * width * sizeof(float));
-  const auto out_tensor =
-      graph::Tensor::of({&out, 0, out.n_bytes()}, graph::DType::f32, graph::Shape{n, width});
+  Pass pass;
+  pass.columns = make_buffer(engine_, n * sizeof(shaders::Column));
+  pass.out = make_buffer(engine_, n * width * sizeof(float));
   graph::Graph graph(engine_.device().caps());
-  model::DecoderState state{graph::Tensor::of({&column_buffer, 0, column_buffer.n_bytes()},
-                                              graph::DType::u32, graph::Shape{n, 4}),
-                            cache_.layers(), engine_.rope().sliding, engine_.rope().full};
+  const model::DecoderState state{whole(*pass.columns, graph::DType::u32, graph::Shape{n, 4}),
+                                  cache_.layers(), engine_.rope().sliding, engine_.rope().full};
   model::DecoderOptions options;
   options.n_layers = n_layers;
-  (want_logits ? options.logits : options.residual) = out_tensor;
+  (want_logits ? options.logits : options.residual) =
+      whole(*pass.out, graph::DType::f32, graph::Shape{n, width});
   model::add_decoder(graph, config, engine_.weights(), state, options);
 
   const graph::Plan plan = graph::make_plan(graph);
   const vk::BufferRange scratch = require_value(engine_.reserve_scratch(plan.scratch_bytes));
-  const auto executable = require_value(
-      graph::Executable::make(engine_.device(), engine_.pipelines(), graph, plan, scratch));
-  const VkCommandBuffer commands = executable.commands();
+  pass.executable = std::make_unique<graph::Executable>(require_value(
+      graph::Executable::make(engine_.device(), engine_.pipelines(), graph, plan, scratch)));
+  return pass;
+}
+
+std::vector<float> DecoderRun::run(const std::vector<int32_t>& tokens, uint32_t first_position,
+                                   uint32_t n_layers, bool want_logits) {
+  const Key key{tokens.size(), n_layers, want_logits};
+  if (!passes_.contains(key)) passes_.emplace(key, make_pass(key));
+  const Pass& pass = passes_.at(key);
+  std::vector<shaders::Column> columns;
+  for (const int32_t token : tokens) {
+    const auto position = first_position + static_cast<uint32_t>(columns.size());
+    columns.push_back({static_cast<uint32_t>(token), position, 0, 1});
+  }
+  require_ok(vk::write_range(engine_.device(), {pass.columns.get(), 0, pass.columns->n_bytes()},
+                             columns.data(), pass.columns->n_bytes()));
+  const VkCommandBuffer commands = pass.executable->commands();
   require_ok(engine_.device().wait(require_value(engine_.device().submit({&commands, 1}))));
-  std::vector<float> values(n * width);
-  require_ok(
-      vk::read_range(engine_.device(), {&out, 0, out.n_bytes()}, values.data(), out.n_bytes()));
+  std::vector<float> values(pass.out->n_bytes() / sizeof(float));
+  require_ok(vk::read_range(engine_.device(), {pass.out.get(), 0, pass.out->n_bytes()},
+                            values.data(), pass.out->n_bytes()));
   return values;
 }
 

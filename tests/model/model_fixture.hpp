@@ -1,8 +1,10 @@
 // Tiny models on the test device, and a decoder that runs column by column without a session.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "graph/executable.hpp"
@@ -38,7 +40,7 @@ class TinyModel {
   std::unique_ptr<runtime::Engine> engine_;
 };
 
-/// Runs passes of n columns over a cache of its own; the graph is built anew for each n.
+/// Runs passes of n columns over a cache of its own, which starts with zeros.
 class DecoderRun {
  public:
   DecoderRun(TinyModel& model, kernels::KvType kv_type, uint32_t context = 512);
@@ -52,11 +54,20 @@ class DecoderRun {
   std::vector<std::byte> cache_bytes();
 
  private:
+  /// (n columns, n layers, whether the logits are wanted)
+  using Key = std::tuple<uint64_t, uint32_t, bool>;
+  struct Pass {
+    std::unique_ptr<vk::Buffer> columns;
+    std::unique_ptr<vk::Buffer> out;
+    std::unique_ptr<graph::Executable> executable;
+  };
+  Pass make_pass(const Key& key);
   std::vector<float> run(const std::vector<int32_t>& tokens, uint32_t first_position,
                          uint32_t n_layers, bool want_logits);
 
   runtime::Engine& engine_;  // Borrowed from the TinyModel.
   runtime::KvCache cache_;
+  std::map<Key, Pass> passes_;
 };
 
 }  // namespace kimberlite::testing

@@ -148,9 +148,15 @@ std::vector<float> GpuTest::random_values(uint64_t n, uint32_t seed, float scale
   return values;
 }
 
+std::vector<std::string> GpuTest::take_messages() {
+  std::vector<std::string> messages = gpu_.instance->validation_messages();
+  messages.erase(messages.begin(), messages.begin() + static_cast<long>(n_messages_));
+  n_messages_ += messages.size();
+  return messages;
+}
+
 void GpuTest::TearDown() {
-  const std::vector<std::string> messages = gpu_.instance->validation_messages();
-  for (size_t i = n_messages_; i < messages.size(); ++i) ADD_FAILURE() << messages[i];
+  for (const std::string& message : take_messages()) ADD_FAILURE() << message;
 }
 
 }  // namespace kimberlite::testing

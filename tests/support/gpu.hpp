@@ -62,6 +62,10 @@ class GpuTest : public ::testing::Test {
   /// Normal values from a seed: the same on every machine.
   static std::vector<float> random_values(uint64_t n, uint32_t seed, float scale = 1.0f);
 
+  /// Validation messages since the test began, which then no longer fail it: for tests that plant
+  /// an error.
+  std::vector<std::string> take_messages();
+
   /// Fails the test for every validation message.
   void TearDown() override;
 
