@@ -4,7 +4,6 @@
 #include <random>
 
 #include "kernels/kv_oracle.hpp"
-#include "shaders/common/columns.h"
 #include "support/gpu.hpp"
 
 namespace kimberlite::kernels {
@@ -156,11 +155,6 @@ class AttentionTest : public testing::GpuTest {
     const uint64_t width = uint64_t{c.n_heads} * c.head_dim;
     const std::vector<float> all = make_queries(c);
     const auto begin = all.begin() + static_cast<std::ptrdiff_t>(first * width);
-    std::vector<uint32_t> words;
-    for (size_t i = first; i < first + n; ++i) {
-      const Column& column = c.columns[i];
-      words.insert(words.end(), {column.token, column.position, column.sequence, column.is_active});
-    }
     KvCacheView view = caches.view;
     view.k = upload_wide(caches.k.bytes().data(), caches.k.bytes().size());
     view.v = upload_wide(caches.v.bytes().data(), caches.v.bytes().size());
@@ -170,7 +164,8 @@ class AttentionTest : public testing::GpuTest {
     add_attention(graph,
                   upload(std::vector<float>(begin, begin + static_cast<std::ptrdiff_t>(n * width)),
                          Shape{n, width}),
-                  upload(words, Shape{n, 4}), view, out, c.n_heads, "attention");
+                  upload(column_words(c.columns, first, n), Shape{n, 4}), view, out, c.n_heads,
+                  "attention");
     n_nodes_ = graph.nodes().size();
     run(graph);
     return download(out);

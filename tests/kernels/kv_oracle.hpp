@@ -1,4 +1,5 @@
-// The KV cache of one layer in host memory: rows encoded and decoded by the layout's definition.
+// The KV cache of one layer in host memory: rows encoded and decoded by the layout's definition;
+// and the columns that look at it.
 #pragma once
 
 #include <algorithm>
@@ -8,8 +9,17 @@
 
 #include "base/numeric.hpp"
 #include "kernels/kv_layout.hpp"
+#include "shaders/common/columns.h"
 
 namespace kimberlite::kernels {
+
+/// Columns [first, first + n) as the words of a u32 [n, 4] tensor.
+inline std::vector<uint32_t> column_words(const std::vector<shaders::Column>& columns, size_t first,
+                                          size_t n) {
+  std::vector<uint32_t> words(n * 4);
+  std::memcpy(words.data(), columns.data() + first, words.size() * 4);
+  return words;
+}
 
 /// K or V of one layer. Starts with every bit set: NaN in f32, f16 and in the scales of q8_0.
 class HostCache {

@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "kernels/kv_oracle.hpp"
-#include "shaders/common/columns.h"
 #include "support/gpu.hpp"
 
 namespace kimberlite::kernels {
@@ -121,12 +120,7 @@ class RopeKvTest : public testing::GpuTest {
   }
 
   Tensor upload_columns(const Case& c, size_t first, size_t n) {
-    std::vector<uint32_t> words;
-    for (size_t i = first; i < first + n; ++i) {
-      const Column& column = c.columns[i];
-      words.insert(words.end(), {column.token, column.position, column.sequence, column.is_active});
-    }
-    return upload(words, Shape{n, 4});
+    return upload(column_words(c.columns, first, n), Shape{n, 4});
   }
 
   Tensor upload_table(const RopeShape& rope) {
