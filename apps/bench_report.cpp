@@ -1,0 +1,190 @@
+#include "apps/bench_report.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <numeric>
+
+namespace kimberlite::cli {
+namespace {
+
+double gigabytes_per_second(const BenchRow& row) {
+  return row.best_rate() * static_cast<double>(row.bytes_per_token) * 1e-9;
+}
+
+double share_of_copy(const BenchReport& report, const BenchRow& row) {
+  return rate(gigabytes_per_second(row) * 1e9, report.copy_bytes_per_second);
+}
+
+double per_step(uint64_t n, const LoopCounters& loop) {
+  return rate(static_cast<double>(n), static_cast<double>(loop.n_steps));
+}
+
+/// The token loop of the last test that generated.
+LoopCounters last_loop(const BenchReport& report) {
+  LoopCounters loop;
+  for (const BenchRow& row : report.rows) {
+    if (row.loop.n_steps > 0) loop = row.loop;
+  }
+  return loop;
+}
+
+Json row_json(const BenchReport& report, const BenchRow& row) {
+  Json json = {{"test", row.test},
+               {"tokens_per_second", row.mean_rate()},
+               {"best_tokens_per_second", row.best_rate()},
+               {"first_token_seconds", row.first_token_seconds},
+               {"seconds", row.seconds}};
+  if (row.bytes_per_token > 0) {
+    json["bytes_per_token"] = row.bytes_per_token;
+    json["gb_per_second"] = gigabytes_per_second(row);
+    json["share_of_copy_bandwidth"] = share_of_copy(report, row);
+  }
+  return json;
+}
+
+Json counters_json(const BenchReport& report) {
+  const Statistics& now = report.statistics;
+  const LoopCounters loop = last_loop(report);
+  return {{"steps", loop.n_steps},
+          {"submits_per_step", per_step(loop.submits, loop)},
+          {"records_per_step", per_step(loop.records, loop)},
+          {"allocations_per_step", per_step(loop.allocations, loop)},
+          {"pipelines", now.n_pipelines},
+          {"pipeline_seconds", now.pipeline_seconds},
+          {"load_seconds", now.load_seconds},
+          {"weight_bytes", now.weight_bytes},
+          {"host_weight_bytes", now.host_weight_bytes},
+          {"peak_device_bytes", now.peak_device_bytes},
+          {"peak_host_bytes", now.peak_host_bytes}};
+}
+
+void print_report_json(const BenchReport& report) {
+  const Statistics& now = report.statistics;
+  Json json = {{"device",
+                {{"name", now.device_name},
+                 {"driver", now.device_driver},
+                 {"reason", now.device_reason},
+                 {"copy_gb_per_second", report.copy_bytes_per_second * 1e-9}}},
+               {"model",
+                {{"description", report.model},
+                 {"parameters", now.n_parameters},
+                 {"layers", now.n_layers},
+                 {"gpu_layers", now.n_gpu_layers}}},
+               {"counters", counters_json(report)},
+               {"rows", Json::array()}};
+  for (const BenchRow& row : report.rows) json["rows"].push_back(row_json(report, row));
+  if (!report.nodes.empty()) json["profile"] = Json::array();
+  for (const NodeFigures& node : report.nodes) {
+    json["profile"].push_back({{"label", node.label},
+                               {"kernel", node.kernel},
+                               {"microseconds", node.microseconds},
+                               {"bytes", node.bytes_touched}});
+  }
+  print_json(json);
+}
+
+void print_report_csv(const BenchReport& report) {
+  fmt::print(
+      "test,tokens_per_second,best_tokens_per_second,first_token_seconds,gb_per_second,"
+      "share_of_copy_bandwidth\n");
+  for (const BenchRow& row : report.rows) {
+    fmt::print("{},{:.4f},{:.4f},{:.6f},{:.4f},{:.4f}\n", row.test, row.mean_rate(),
+               row.best_rate(), row.first_token_seconds, gigabytes_per_second(row),
+               share_of_copy(report, row));
+  }
+}
+
+void print_rows_md(const BenchReport& report) {
+  fmt::print("| test | tokens/s | best | first token ms | GB/s | of copy |\n");
+  fmt::print("| ---- | -------: | ---: | -------------: | ---: | ------: |\n");
+  for (const BenchRow& row : report.rows) {
+    std::string bandwidth = "| |";
+    if (row.bytes_per_token > 0) {
+      bandwidth = fmt::format("{:.2f} | {:.0f} % |", gigabytes_per_second(row),
+                              share_of_copy(report, row) * 100);
+    }
+    fmt::print("| {} | {:.2f} | {:.2f} | {:.1f} | {}\n", row.test, row.mean_rate(), row.best_rate(),
+               row.first_token_seconds * 1e3, bandwidth);
+  }
+}
+
+void print_report_md(const BenchReport& report) {
+  const Statistics& now = report.statistics;
+  const LoopCounters loop = last_loop(report);
+  fmt::print("{}\n{} ({}), copies {:.1f} GB/s\n\n", terminal_safe(report.model),
+             terminal_safe(now.device_name), terminal_safe(now.device_driver),
+             report.copy_bytes_per_second * 1e-9);
+  print_rows_md(report);
+  fmt::print("\nloaded in {:.2f} s; {} pipelines in {:.2f} s; peak memory: host {}, device {}\n",
+             now.load_seconds, now.n_pipelines, now.pipeline_seconds,
+             bytes_text(now.peak_host_bytes), bytes_text(now.peak_device_bytes));
+  fmt::print("token loop, per step: {:.3g} submits, {:.3g} records, {:.3g} allocations\n",
+             per_step(loop.submits, loop), per_step(loop.records, loop),
+             per_step(loop.allocations, loop));
+  if (report.nodes.empty()) return;
+  fmt::print("\n| node | kernel | us | GB/s |\n| ---- | ------ | -: | ---: |\n");
+  for (const NodeFigures& node : report.nodes) {
+    fmt::print("| {} | {} | {:.1f} | {:.2f} |\n", node.label, node.kernel, node.microseconds,
+               rate(static_cast<double>(node.bytes_touched) * 1e-3, node.microseconds));
+  }
+}
+
+double kernel_gb_per_second(const KernelCase& one) {
+  return rate(static_cast<double>(one.bytes_touched) * 1e-3, one.microseconds);
+}
+
+double kernel_gflops(const KernelCase& one) {
+  return rate(static_cast<double>(one.flops) * 1e-3, one.microseconds);
+}
+
+}  // namespace
+
+double BenchRow::mean_rate() const {
+  return rate(n_tokens * static_cast<double>(seconds.size()),
+              std::accumulate(seconds.begin(), seconds.end(), 0.0));
+}
+
+double BenchRow::best_rate() const {
+  return rate(n_tokens, *std::min_element(seconds.begin(), seconds.end()));
+}
+
+void print_report(const BenchReport& report, const std::string& format) {
+  if (format == "json") {
+    print_report_json(report);
+  } else if (format == "csv") {
+    print_report_csv(report);
+  } else {
+    print_report_md(report);
+  }
+}
+
+void print_kernels(const std::vector<KernelCase>& cases, const std::string& format) {
+  if (format == "json") {
+    Json rows = Json::array();
+    for (const KernelCase& one : cases) {
+      rows.push_back({{"kernel", one.kernel},
+                      {"variant", one.variant},
+                      {"case", one.name},
+                      {"microseconds", one.microseconds},
+                      {"bytes", one.bytes_touched},
+                      {"flops", one.flops},
+                      {"gb_per_second", kernel_gb_per_second(one)},
+                      {"gflops", kernel_gflops(one)}});
+    }
+    print_json({{"rows", rows}});
+    return;
+  }
+  const bool csv = format == "csv";
+  fmt::print("{}", csv ? "kernel,variant,case,microseconds,gb_per_second,gflops\n"
+                       : "| kernel | variant | case | us | GB/s | GFLOP/s |\n"
+                         "| ------ | ------- | ---- | -: | ---: | ------: |\n");
+  for (const KernelCase& one : cases) {
+    const std::string_view line =
+        csv ? "{},{},{},{:.2f},{:.3f},{:.3f}\n" : "| {} | {} | {} | {:.2f} | {:.3f} | {:.3f} |\n";
+    fmt::print(fmt::runtime(line), one.kernel, one.variant, one.name, one.microseconds,
+               kernel_gb_per_second(one), kernel_gflops(one));
+  }
+}
+
+}  // namespace kimberlite::cli

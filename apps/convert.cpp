@@ -1,0 +1,62 @@
+// kimberlite convert: a Hugging Face folder becomes a GGUF file.
+#include <fmt/format.h>
+
+#include "apps/commands.hpp"
+#include "apps/interrupt.hpp"
+#include "kimberlite/tools.hpp"
+
+namespace kimberlite::cli {
+namespace {
+
+struct ConvertArguments {
+  std::string folder;
+  std::string output;
+  std::string type = "bf16";
+  bool force = false;
+  bool json = false;
+};
+
+int convert(const ConvertArguments& arguments) {
+  ProgressLine line;
+  std::atomic<bool> stop = false;
+  const InterruptScope scope([&stop] { stop = true; });
+  ConvertFileOptions options;
+  options.type = arguments.type;
+  options.overwrite = arguments.force;
+  options.progress = line.callback();
+  options.cancelled = [&stop] { return stop.load(); };
+  const auto notes = convert_file(arguments.folder, arguments.output, options);
+  line.clear();
+  if (!notes.ok()) {
+    const bool exists = notes.error().message.ends_with("exists already");
+    return fail(
+        {notes.error().code, notes.error().message + (exists ? "; --force replaces it" : "")});
+  }
+  if (arguments.json) {
+    print_json({{"output", arguments.output}, {"type", arguments.type}, {"notes", *notes}});
+    return kExitOk;
+  }
+  for (const std::string& note : *notes) fmt::print(stderr, "{}\n", terminal_safe(note));
+  return kExitOk;
+}
+
+}  // namespace
+
+void add_convert(CLI::App& app, int& result) {
+  CLI::App& command = *app.add_subcommand("convert", "a Hugging Face folder to a GGUF file");
+  auto arguments = std::make_shared<ConvertArguments>();
+  command.add_option("DIR", arguments->folder, "with config.json, safetensors, tokenizer.json")
+      ->required()
+      ->option_text(" ");
+  command.add_option("OUT", arguments->output, "the GGUF file to write")
+      ->required()
+      ->option_text(" ");
+  command.add_option("--type", arguments->type, "matrices: f32, f16, bf16, q8_0 or q4_0 [bf16]")
+      ->check(CLI::IsMember({"f32", "f16", "bf16", "q8_0", "q4_0"}))
+      ->option_text("TYPE");
+  command.add_flag("--force", arguments->force, "replace an existing file");
+  command.add_flag("--json", arguments->json, "one object");
+  command.callback([arguments, &result] { result = convert(*arguments); });
+}
+
+}  // namespace kimberlite::cli

@@ -1,0 +1,238 @@
+// kimberlite show, tokenize, devices: looking at files, vocabularies and the machine.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+
+#include "apps/commands.hpp"
+#include "kimberlite/console.hpp"
+#include "kimberlite/tools.hpp"
+
+namespace kimberlite::cli {
+namespace {
+
+struct ShowArguments {
+  std::string model;
+  bool tensors = false;
+  bool metadata = false;
+  bool json = false;
+};
+
+struct TypeTotal {
+  uint64_t n_tensors = 0;
+  uint64_t n_bytes = 0;
+};
+
+std::map<std::string, TypeTotal> count_types(const FileInfo& info) {
+  std::map<std::string, TypeTotal> types;
+  for (const TensorSummary& tensor : info.tensors) {
+    TypeTotal& total = types[tensor.type];
+    ++total.n_tensors;
+    total.n_bytes += tensor.n_bytes;
+  }
+  return types;
+}
+
+std::string shape_text(const std::vector<uint64_t>& shape) {
+  return fmt::format("[{}]", fmt::join(shape, ", "));
+}
+
+Json to_json(const FileInfo& info, const ShowArguments& arguments) {
+  Json json = {{"path", info.path},
+               {"architecture", info.architecture},
+               {"name", info.name},
+               {"bytes", info.n_bytes},
+               {"parameters", info.n_parameters},
+               {"shards", info.n_shards},
+               {"tensor_count", info.tensors.size()},
+               {"types", Json::object()},
+               {"supported", info.unsupported.empty()},
+               {"unsupported", info.unsupported}};
+  for (const auto& [type, total] : count_types(info)) {
+    json["types"][type] = {{"tensors", total.n_tensors}, {"bytes", total.n_bytes}};
+  }
+  if (arguments.metadata) {
+    json["metadata"] = Json::array();
+    for (const MetadataEntry& entry : info.metadata) {
+      json["metadata"].push_back(
+          {{"key", entry.key}, {"type", entry.type}, {"value", entry.value}});
+    }
+  }
+  if (arguments.tensors) {
+    json["tensors"] = Json::array();
+    for (const TensorSummary& tensor : info.tensors) {
+      json["tensors"].push_back({{"name", tensor.name},
+                                 {"type", tensor.type},
+                                 {"shape", tensor.shape},
+                                 {"bytes", tensor.n_bytes}});
+    }
+  }
+  return json;
+}
+
+void print_text(const FileInfo& info, const ShowArguments& arguments) {
+  fmt::print("name          {}\n", terminal_safe(info.name));
+  fmt::print("architecture  {}\n", terminal_safe(info.architecture));
+  fmt::print("parameters    {:.2f} M\n", static_cast<double>(info.n_parameters) * 1e-6);
+  fmt::print("size          {} in {} tensors, {} file{}\n", bytes_text(info.n_bytes),
+             info.tensors.size(), info.n_shards, info.n_shards == 1 ? "" : "s");
+  for (const auto& [type, total] : count_types(info)) {
+    fmt::print("type          {:<8} {:>5} tensors, {}\n", type, total.n_tensors,
+               bytes_text(total.n_bytes));
+  }
+  fmt::print("runs here     {}\n",
+             info.unsupported.empty() ? "yes" : "no: " + terminal_safe(info.unsupported));
+  if (arguments.metadata) {
+    fmt::print("\n");
+    for (const MetadataEntry& entry : info.metadata) {
+      std::string value = terminal_safe(entry.value);
+      std::replace(value.begin(), value.end(), '\n', ' ');
+      fmt::print("{:<48} {:<16} {}\n", terminal_safe(entry.key), entry.type, value);
+    }
+  }
+  if (arguments.tensors) {
+    fmt::print("\n");
+    for (const TensorSummary& tensor : info.tensors) {
+      fmt::print("{:<40} {:<6} {:<20} {:>12}\n", terminal_safe(tensor.name), tensor.type,
+                 shape_text(tensor.shape), tensor.n_bytes);
+    }
+  }
+}
+
+int show(const ShowArguments& arguments) {
+  const auto info = inspect_file(arguments.model);
+  if (!info.ok()) return fail(info.error());
+  if (arguments.json) {
+    print_json(to_json(*info, arguments));
+  } else {
+    print_text(*info, arguments);
+  }
+  return kExitOk;
+}
+
+struct TokenizeArguments {
+  std::string model;
+  std::optional<std::string> text;
+  bool ids = false;
+  bool special = false;
+  bool no_bos = false;
+  bool json = false;
+};
+
+int tokenize(const TokenizeArguments& arguments) {
+  if (!arguments.text && console().input_is_terminal) {
+    return fail_usage("no text: give TEXT, or pipe it in");
+  }
+  const auto text = arguments.text ? Result<std::string>(*arguments.text) : read_text("-");
+  if (!text.ok()) return fail(text.error());
+  const auto vocabulary = Vocabulary::open(arguments.model);
+  if (!vocabulary.ok()) return fail(vocabulary.error());
+  const auto ids = (*vocabulary)->encode(*text, !arguments.no_bos, arguments.special);
+  if (!ids.ok()) return fail(ids.error());
+  if (arguments.json) {
+    Json json = {{"tokens", Json::array()}};
+    for (const int32_t id : *ids) {
+      json["tokens"].push_back({{"id", id}, {"piece", (*vocabulary)->piece(id)}});
+    }
+    print_json(json);
+  } else if (arguments.ids) {
+    fmt::print("[{}]\n", fmt::join(*ids, ", "));
+  } else {
+    for (const int32_t id : *ids) {
+      std::string piece = terminal_safe((*vocabulary)->piece(id));
+      if (const size_t n_newlines =
+              static_cast<size_t>(std::count(piece.begin(), piece.end(), '\n'));
+          n_newlines == piece.size()) {
+        piece = fmt::format("\\n x {}", n_newlines);
+      }
+      fmt::print("{:>7}  {}\n", id, piece);
+    }
+  }
+  return kExitOk;
+}
+
+struct DevicesArguments {
+  std::string device;
+  bool json = false;
+  bool snapshot = false;
+};
+
+void print_devices(const std::vector<DeviceInfo>& devices) {
+  for (const DeviceInfo& device : devices) {
+    fmt::print("{} {}: {}\n", device.chosen ? '*' : ' ', device.index, terminal_safe(device.name));
+    fmt::print("     {}, {}, {}\n", device.type, terminal_safe(device.driver),
+               bytes_text(device.memory_bytes));
+    fmt::print("     uuid {}\n", device.uuid);
+    if (!device.usable) fmt::print("     not usable: {}\n", terminal_safe(device.reason));
+  }
+}
+
+int list(const DevicesArguments& arguments) {
+  if (arguments.snapshot) {
+    const auto json = device_snapshots_json();
+    if (!json.ok()) return fail(json.error());
+    fmt::print("{}\n", *json);
+    return kExitOk;
+  }
+  const auto devices = list_devices(arguments.device);
+  if (!devices.ok()) return fail(devices.error());
+  if (!arguments.json) {
+    print_devices(*devices);
+    return kExitOk;
+  }
+  Json json = Json::array();
+  for (const DeviceInfo& device : *devices) {
+    json.push_back({{"index", device.index},
+                    {"name", device.name},
+                    {"type", device.type},
+                    {"driver", device.driver},
+                    {"uuid", device.uuid},
+                    {"memory_bytes", device.memory_bytes},
+                    {"usable", device.usable},
+                    {"reason", device.reason},
+                    {"chosen", device.chosen}});
+  }
+  print_json(json);
+  return kExitOk;
+}
+
+}  // namespace
+
+void add_show(CLI::App& app, int& result) {
+  CLI::App& command = *app.add_subcommand("show", "what a GGUF file holds");
+  auto arguments = std::make_shared<ShowArguments>();
+  command.add_option("MODEL,-m,--model", arguments->model, "a GGUF file")
+      ->required()
+      ->option_text("FILE");
+  command.add_flag("--metadata", arguments->metadata, "every key, long values cut");
+  command.add_flag("--tensors", arguments->tensors, "every tensor: type, shape, bytes");
+  command.add_flag("--json", arguments->json, "one object");
+  command.callback([arguments, &result] { result = show(*arguments); });
+}
+
+void add_tokenize(CLI::App& app, int& result) {
+  CLI::App& command = *app.add_subcommand("tokenize", "text to token ids; needs no device");
+  auto arguments = std::make_shared<TokenizeArguments>();
+  command.add_option("MODEL,-m,--model", arguments->model, "a GGUF file")
+      ->required()
+      ->option_text("FILE");
+  command.add_option("TEXT,-p,--prompt", arguments->text, "the text; without it stdin")
+      ->option_text(" ");
+  command.add_flag("--ids", arguments->ids, "a list of ids, without the pieces");
+  command.add_flag("--special", arguments->special, "names of control tokens are those tokens");
+  command.add_flag("--no-bos", arguments->no_bos, "no <bos> in front");
+  command.add_flag("--json", arguments->json, "one object");
+  command.callback([arguments, &result] { result = tokenize(*arguments); });
+}
+
+void add_devices(CLI::App& app, int& result) {
+  CLI::App& command = *app.add_subcommand("devices", "the Vulkan devices; * is the one taken");
+  auto arguments = std::make_shared<DevicesArguments>();
+  command.add_option("--device", arguments->device, "-dev: which one this would take")
+      ->option_text("NAME");
+  command.add_flag("--json", arguments->json, "an array");
+  command.add_flag("--snapshot", arguments->snapshot, "everything the drivers report, as JSON");
+  command.callback([arguments, &result] { result = list(*arguments); });
+}
+
+}  // namespace kimberlite::cli

@@ -1,0 +1,130 @@
+#include "apps/model_arguments.hpp"
+
+#include <fmt/format.h>
+
+#include <random>
+
+#include "kimberlite/tools.hpp"
+
+namespace kimberlite::cli {
+namespace {
+
+CLI::Validator layers_check() {
+  const auto check = [](const std::string& text) {
+    return text == "auto" || text == "all" || parse_count(text)
+               ? std::string()
+               : fmt::format("'{}' is neither auto nor all nor a number of layers", text);
+  };
+  return {check, "auto|all|N"};
+}
+
+/// "all" is a number that only the file knows.
+Result<std::optional<uint32_t>> gpu_layers(const ModelArguments& arguments) {
+  if (arguments.gpu_layers == "auto") return std::optional<uint32_t>();
+  if (arguments.gpu_layers != "all") return parse_count(arguments.gpu_layers);
+  auto info = inspect_file(arguments.model);
+  if (!info.ok()) return info.error();
+  for (const MetadataEntry& entry : info->metadata) {
+    if (entry.key == info->architecture + ".block_count") return parse_count(entry.value);
+  }
+  return Error{ErrorCode::bad_file,
+               fmt::format("{}: no {}.block_count", arguments.model, info->architecture)};
+}
+
+}  // namespace
+
+void add_model_options(CLI::App& command, ModelArguments& arguments, bool with_context) {
+  command.add_option("MODEL,-m,--model", arguments.model, "a GGUF file (the first of a split one)")
+      ->required()
+      ->option_text("FILE");
+  command.add_option("--device", arguments.device, "-dev: index, part of the name, vendor or UUID")
+      ->option_text("NAME");
+  command.add_option("--gpu-layers", arguments.gpu_layers, "-ngl: layers in GPU memory [auto]")
+      ->check(layers_check())
+      ->option_text("auto|all|N");
+  if (with_context) {
+    command.add_option("-c,--ctx-size", arguments.context, "positions, 64k is fine [what fits]")
+        ->check(count_check())
+        ->option_text("N");
+  }
+  command.add_option("--kv-type", arguments.kv_type, "-ctk: f32, f16 or q8_0 [f16]")
+      ->check(CLI::IsMember({"f32", "f16", "q8_0"}))
+      ->option_text("TYPE");
+  command.add_flag("--precise", arguments.precise, "float32 activations and KV cache");
+  command.add_flag("--validation", arguments.validation, "check all Vulkan calls (slow)");
+  command.add_flag("-v,--verbose", arguments.verbose, "device, memory and speeds on stderr");
+}
+
+void add_sampling_options(CLI::App& command, SamplingArguments& arguments) {
+  SamplingOptions& options = arguments.options;
+  const auto add = [&](const char* name, auto& value, const char* what, double low, double high) {
+    command.add_option(name, value, fmt::format("{} [{}]", what, value))
+        ->check(CLI::Range(low, high))
+        ->option_text("X");
+  };
+  add("--temp", options.temperature, "temperature, 0 = the most likely token", 0, 1000);
+  add("--top-k", options.top_k, "of the k most likely, 0 = off", 0, 1e9);
+  add("--top-p", options.top_p, "of the most likely with this sum, 1 = off", 0, 1);
+  add("--min-p", options.min_p, "at least this share of the best, 0 = off", 0, 1);
+  add("--repeat-penalty", options.repeat_penalty, "divides repeated logits, 1 = off", 0.01, 100);
+  add("--presence-penalty", options.presence_penalty, "taken off repeated logits", -100, 100);
+  add("--frequency-penalty", options.frequency_penalty, "the same for each time", -100, 100);
+  command.add_option("--seed", arguments.seed, "the same seed gives the same tokens [random]")
+      ->option_text("N");
+}
+
+SamplingOptions sampling_options(const SamplingArguments& arguments) {
+  SamplingOptions options = arguments.options;
+  // 32 bits, so that the number survives JSON readers that keep 53.
+  options.seed = arguments.seed ? *arguments.seed : std::random_device()();
+  return options;
+}
+
+Result<std::unique_ptr<Model>> open_model(const ModelArguments& arguments) {
+  ModelOptions options;
+  options.device = arguments.device;
+  options.validation = arguments.validation;
+  options.precise = arguments.precise;
+  auto layers = gpu_layers(arguments);
+  if (!layers.ok()) return layers.error();
+  options.gpu_layers = *layers;
+  ProgressLine line;
+  options.progress = line.callback();
+  if (arguments.verbose) fmt::print(stderr, "loading {}\n", terminal_safe(arguments.model));
+  return Model::open(arguments.model, options);
+}
+
+Result<std::unique_ptr<Session>> open_session(Model& model, const ModelArguments& arguments) {
+  SessionOptions options;
+  options.context = parse_count(arguments.context).value_or(0);
+  if (arguments.kv_type == "f32") options.kv_type = KvCacheType::f32;
+  if (arguments.kv_type == "f16") options.kv_type = KvCacheType::f16;
+  if (arguments.kv_type == "q8_0") options.kv_type = KvCacheType::q8_0;
+  return model.new_session(options);
+}
+
+bool report_validation(const Model& model, const ModelArguments& arguments) {
+  if (!arguments.validation) return true;
+  const std::vector<std::string> messages = validation_messages(model);
+  for (const std::string& message : messages) {
+    fmt::print(stderr, "validation: {}\n", terminal_safe(message));
+  }
+  fmt::print(stderr, "validation: {} messages\n", messages.size());
+  return messages.empty();
+}
+
+void print_placement(const Model& model, const Session& session) {
+  const Statistics now = statistics(model);
+  fmt::print(stderr, "model:   {}\n", terminal_safe(model.description()));
+  fmt::print(stderr, "device:  {} ({}): {}\n", terminal_safe(now.device_name),
+             terminal_safe(now.device_driver), terminal_safe(now.device_reason));
+  fmt::print(stderr, "weights: {}, {} of {} layers in GPU memory, {} read over the bus\n",
+             bytes_text(now.weight_bytes), now.n_gpu_layers, now.n_layers,
+             bytes_text(now.host_weight_bytes));
+  fmt::print(stderr, "memory:  {} held for a context of {} positions (the model's limit is {})\n",
+             bytes_text(now.device_bytes), session.context(), model.max_context());
+  fmt::print(stderr, "loaded in {:.2f} s; {} pipelines in {:.2f} s\n", now.load_seconds,
+             now.n_pipelines, now.pipeline_seconds);
+}
+
+}  // namespace kimberlite::cli
