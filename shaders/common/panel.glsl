@@ -1,5 +1,5 @@
-// Panels: 64 rows of a packed matrix (src/kernels/packed_matrix.hpp), shared by LANES invocations of
-// ROWS = 64 / LANES rows each; lane l has the rows l, l + LANES, ...: for every g the lanes read
+// Panels: 64 rows of a packed matrix (src/kernels/packed_matrix.hpp), shared by LANES invocations
+// of ROWS = 64 / LANES rows each; lane l has the rows l, l + LANES, ...: for every g the lanes read
 // neighbouring units. Per-row scales lie so that the rows r, r + 8, r + 16, ... are together: the
 // eight rows of a lane are one or two units at LANES = 8 (CPU drivers), and a panel's scales are
 // still one burst at LANES = 32 or 64.

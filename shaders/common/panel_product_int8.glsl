@@ -66,7 +66,8 @@ void add_block(uint first, uint block) {
 const uint X_UNITS = 3;  // two units of 16 int8 codes
 
 #ifdef HAS_DOT
-spirv_instruction(extensions = ["SPV_KHR_integer_dot_product"], capabilities = [6018, 6019], id = 4450)
+spirv_instruction(extensions = ["SPV_KHR_integer_dot_product"], capabilities = [6018, 6019],
+                  id = 4450)  // OpSDot, DotProductInput4x8BitPacked, DotProduct
 int signed_dot(int a, int b, spirv_literal int packed_format);
 int dot4(uint a, uint b) { return signed_dot(int(a), int(b), 0); }
 #else

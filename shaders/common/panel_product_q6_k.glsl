@@ -1,6 +1,7 @@
 // add_step for Q6_K, included by panel_product.glsl. A step is a superblock: four chunks of 64
 // elements, a chunk is four groups of 16 with a scale of their own. A group is word i of the three
-// units of its chunk; each word has five 6-bit codes, and the top bits of the three together a sixteenth:
+// units of its chunk; each word has five 6-bit codes, and the top bits of the three together a
+// sixteenth:
 //
 //   word of unit 0:  e15[0:1] e12 e3 e2 e1 e0      (bit 31 on the left)
 //   word of unit 1:  e15[2:3] e13 e7 e6 e5 e4
@@ -23,8 +24,8 @@ vec4 last_codes(uvec3 v) {
 
 void add_chunk(uint first_unit, uint first_scale, uint block, float d[ROWS]) {
   uvec4 unit[3][ROWS];
-  [[unroll]] for (uint g = 0; g < ROWS; ++g) {
-    [[unroll]] for (uint u = 0; u < 3; ++u) {
+  [[unroll]] for (uint u = 0; u < 3; ++u) {  // in the order of addresses: prefetchers follow
+    [[unroll]] for (uint g = 0; g < ROWS; ++g) {
       unit[u][g] = LOAD_WIDE(codes, first_unit + u * 64 + row_of(g));
     }
   }

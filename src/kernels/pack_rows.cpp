@@ -268,37 +268,6 @@ void unpack_q6_k(const Source& from, std::byte* dst) {
   std::memcpy(dst + 208, from.scale(2, 1024), 2);
 }
 
-struct Codec {
-  size_t step_bytes;  // in the file
-  void (*pack)(const std::byte*, const Target&);
-  void (*unpack)(const Source&, std::byte*);
-};
-
-Codec codec(GgmlType type, LinearClass linear_class) {
-  const bool swar = linear_class == LinearClass::int8_swar;
-  switch (type) {
-    case GgmlType::f32:
-      return {128, pack_floats<8>, unpack_floats<8>};
-    case GgmlType::f16:
-    case GgmlType::bf16:
-      return {64, pack_floats<4>, unpack_floats<4>};
-    case GgmlType::q8_0:
-      if (linear_class == LinearClass::int8_dot) return {34, pack_q8_0<0>, unpack_q8_0<0>};
-      return {34, pack_q8_0<kAdd128>, unpack_q8_0<kAdd128>};
-    case GgmlType::q4_0:
-      if (swar) return {18, pack_q4_0_swar, unpack_q4_0_swar};
-      return {18, pack_q4_0, unpack_q4_0};
-    case GgmlType::q4_k:
-      if (swar) return {144, pack_q4_k_swar, unpack_q4_k_swar};
-      return {144, pack_q4_k, unpack_q4_k};
-    case GgmlType::q6_k:
-      return {210, pack_q6_k, unpack_q6_k};
-    default:
-      KL_CHECK(false, "a type that kernels cannot read");
-      return {};
-  }
-}
-
 struct Sizes {
   uint64_t row_bytes;
   uint64_t n_panels;
@@ -335,12 +304,77 @@ void for_each_step(const PackedLayout& layout, uint64_t n_rows, uint64_t n_panel
   }
 }
 
+/// All steps of all rows by one function, so that it is inlined.
+template <size_t kStepBytes, void (*kPack)(const std::byte*, const Target&)>
+void pack_steps(const PackedLayout& layout, uint64_t n_rows, const Sizes& sizes,
+                const std::byte* rows, std::byte* codes, std::byte* scales) {
+  for_each_step(layout, n_rows, sizes.n_panels, codes, scales,
+                [&](uint64_t row, uint64_t step, const Target& to) {
+                  const uint64_t at = step * kStepBytes;
+                  const std::byte* src = rows + row * sizes.row_bytes + at;
+                  if (const uint64_t left = sizes.row_bytes - at; left < kStepBytes) {
+                    std::array<std::byte, kStepBytes> padded{};
+                    std::memcpy(padded.data(), src, left);  // only floats have partial steps
+                    kPack(padded.data(), to);
+                    return;
+                  }
+                  kPack(src, to);
+                });
+}
+
+template <size_t kStepBytes, void (*kUnpack)(const Source&, std::byte*)>
+void unpack_steps(const PackedLayout& layout, uint64_t n_rows, const Sizes& sizes,
+                  const std::byte* codes, const std::byte* scales, std::byte* rows) {
+  for_each_step(layout, n_rows, sizes.n_panels, codes, scales,
+                [&](uint64_t row, uint64_t step, const Source& from) {
+                  const uint64_t at = step * kStepBytes;
+                  const uint64_t left = std::min<uint64_t>(sizes.row_bytes - at, kStepBytes);
+                  std::array<std::byte, kStepBytes> whole;
+                  kUnpack(from, whole.data());
+                  std::memcpy(rows + row * sizes.row_bytes + at, whole.data(), left);
+                });
+}
+
+struct Codec {
+  void (*pack)(const PackedLayout&, uint64_t, const Sizes&, const std::byte*, std::byte*,
+               std::byte*);
+  void (*unpack)(const PackedLayout&, uint64_t, const Sizes&, const std::byte*, const std::byte*,
+                 std::byte*);
+};
+
+/// For a step of kStepBytes in the file.
+template <size_t kStepBytes, void (*kPack)(const std::byte*, const Target&),
+          void (*kUnpack)(const Source&, std::byte*)>
+constexpr Codec kCodec{pack_steps<kStepBytes, kPack>, unpack_steps<kStepBytes, kUnpack>};
+
+const Codec& codec(GgmlType type, LinearClass linear_class) {
+  const bool swar = linear_class == LinearClass::int8_swar;
+  switch (type) {
+    case GgmlType::f32:
+      return kCodec<128, pack_floats<8>, unpack_floats<8>>;
+    case GgmlType::f16:
+    case GgmlType::bf16:
+      return kCodec<64, pack_floats<4>, unpack_floats<4>>;
+    case GgmlType::q8_0:
+      if (linear_class == LinearClass::int8_dot) return kCodec<34, pack_q8_0<0>, unpack_q8_0<0>>;
+      return kCodec<34, pack_q8_0<kAdd128>, unpack_q8_0<kAdd128>>;
+    case GgmlType::q4_0:
+      if (swar) return kCodec<18, pack_q4_0_swar, unpack_q4_0_swar>;
+      return kCodec<18, pack_q4_0, unpack_q4_0>;
+    case GgmlType::q4_k:
+      if (swar) return kCodec<144, pack_q4_k_swar, unpack_q4_k_swar>;
+      return kCodec<144, pack_q4_k, unpack_q4_k>;
+    default:
+      KL_CHECK(type == GgmlType::q6_k, "a type that kernels cannot read");
+      return kCodec<210, pack_q6_k, unpack_q6_k>;
+  }
+}
+
 }  // namespace
 
 void pack_rows(const PackedLayout& layout, uint64_t n_rows, std::span<const std::byte> rows,
                std::span<std::byte> codes, std::span<std::byte> scales) {
   const Sizes sizes = check_sizes(layout, n_rows, rows.size(), codes.size(), scales.size());
-  const Codec step_codec = codec(layout.type, layout.linear_class);
   if (n_rows % kPanelRows != 0) {
     const auto clear_last = [](std::span<std::byte> all, uint64_t n) {
       if (n != 0) std::memset(all.data() + (all.size() - n), 0, n);
@@ -348,31 +382,15 @@ void pack_rows(const PackedLayout& layout, uint64_t n_rows, std::span<const std:
     clear_last(codes, layout.codes_panel_bytes);
     clear_last(scales, layout.scales_panel_bytes);
   }
-  for_each_step(layout, n_rows, sizes.n_panels, codes.data(), scales.data(),
-                [&](uint64_t row, uint64_t step, const Target& to) {
-                  const uint64_t at = step * step_codec.step_bytes;
-                  const std::byte* src = rows.data() + row * sizes.row_bytes + at;
-                  std::array<std::byte, 128> padded{};
-                  if (const uint64_t left = sizes.row_bytes - at; left < step_codec.step_bytes) {
-                    std::memcpy(padded.data(), src, left);  // only floats have partial steps
-                    src = padded.data();
-                  }
-                  step_codec.pack(src, to);
-                });
+  codec(layout.type, layout.linear_class)
+      .pack(layout, n_rows, sizes, rows.data(), codes.data(), scales.data());
 }
 
 void unpack_rows(const PackedLayout& layout, uint64_t n_rows, std::span<const std::byte> codes,
                  std::span<const std::byte> scales, std::span<std::byte> rows) {
   const Sizes sizes = check_sizes(layout, n_rows, rows.size(), codes.size(), scales.size());
-  const Codec step_codec = codec(layout.type, layout.linear_class);
-  for_each_step(layout, n_rows, sizes.n_panels, codes.data(), scales.data(),
-                [&](uint64_t row, uint64_t step, const Source& from) {
-                  const uint64_t at = step * step_codec.step_bytes;
-                  const uint64_t left = std::min(sizes.row_bytes - at, step_codec.step_bytes);
-                  std::array<std::byte, 256> whole;
-                  step_codec.unpack(from, whole.data());
-                  std::memcpy(rows.data() + row * sizes.row_bytes + at, whole.data(), left);
-                });
+  codec(layout.type, layout.linear_class)
+      .unpack(layout, n_rows, sizes, codes.data(), scales.data(), rows.data());
 }
 
 }  // namespace kimberlite::kernels
