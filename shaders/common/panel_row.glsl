@@ -1,5 +1,5 @@
 // read_block(row, block): the 32 weights of one block of one packed row, for each weight type (one
-// of the TYPE_ macros, with PAIRS for the layout of class int8_swar). For gathers, not for products.
+// of the TYPE_ macros, with PAIRS for the layout of class int8_swar). For gathers, not products.
 //
 // Includer: declares the wide bindings `codes` and `scales` and p.n_steps.
 float block_values[32];
