@@ -83,12 +83,6 @@ uint n_counted(uint column) {
   return subgroupAdd(n);
 }
 
-// The point that a sum over weights must reach for top_p; at least one token is kept.
-U64 top_p_target(uint sequence, U64 total) {
-  const U64 target = scale_u64(total, states[sequence].top_p_scaled);
-  return target.low == 0 && target.high == 0 ? make_u64(1, 0) : target;
-}
-
 void main() {
   const uint column = gl_WorkGroupID.x;
   if (!column_runs(column)) return;

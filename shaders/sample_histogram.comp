@@ -63,6 +63,10 @@ void main() {
   if (range.best_key <= kMinusInfinityKey) return;
   const uint last_bin = last_useful_bin(column, sequence, range);
 
+  const uint best_key = chunks[column * p.n_chunks + chunk].x;
+  if (best_key <= kMinusInfinityKey) return;
+  if (sample_bin(key_value(best_key), range.best, range.scale) > last_bin) return;
+
   const uint first_slot = column * kHistogramWords;
   const uint last = min((chunk + 1) * kSampleChunk, p.vocab);
   uint far_count = 0;  // the last bin gathers the far tail: added up here to spare its atomics

@@ -17,17 +17,19 @@
 // Drafts count as well: a column sees the tokens of its sequence's columns up to its own position
 // that were not emitted yet (positions from SequenceState::position on).
 //
-// Grid: x = chunks, one for each subgroup; y = column. Every operation is precise.
+// Grid: x = chunks, one for each subgroup; y = column. An invocation rereads only what it wrote.
+// Every operation is precise.
 // Source: transformers, generation/logits_process.py (processors, then warpers).
 #extension GL_GOOGLE_include_directive : require
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_KHR_shader_subgroup_arithmetic : require
+#extension GL_KHR_shader_subgroup_vote : require
 #include "common/sample_column.glsl"
 
 layout(binding = 2, std430) readonly buffer Logits { float logits[]; };
 layout(binding = 3, std430) readonly buffer Counts { uint counts[]; };
 layout(binding = 4, std430) readonly buffer Suppress { uint suppress[]; };
-layout(binding = 5, std430) writeonly buffer X { float x[]; };
+layout(binding = 5, std430) buffer X { float x[]; };
 layout(binding = 6, std430) writeonly buffer Chunks { uvec2 chunks[]; };
 layout(binding = 7, std430) writeonly buffer Histogram { uint histogram[]; };
 
@@ -58,14 +60,17 @@ float penalised(float logit, uint count, uint sequence) {
   return value;
 }
 
-float processed(uint token, uint column, uint sequence, bool penalties, float factor) {
-  float value = canonical(logits[column * p.vocab + token]);
-  if (penalties && order_key(value) > kMinusInfinityKey) {
-    const uint count =
-        counts[sequence * p.vocab + token] + draft_count(token, column, sequence);
-    if (count != 0) value = penalised(value, count, sequence);
+// The list, or nothing of it where it has no id of this chunk.
+uint n_suppressed_in(uint chunk) {
+  bool any = false;
+  for (uint i = gl_SubgroupInvocationID; i < p.n_suppress; i += gl_SubgroupSize) {
+    any = any || suppress[i] / kSampleChunk == chunk;
   }
-  for (uint i = 0; i < p.n_suppress; ++i) {
+  return subgroupAny(any) ? p.n_suppress : 0;
+}
+
+float scaled_logit(float value, uint token, float factor, uint n_suppress) {
+  for (uint i = 0; i < n_suppress; ++i) {
     if (suppress[i] == token) value = uintBitsToFloat(kMinusInfinityBits);
   }
   if (order_key(value) <= kMinusInfinityKey) return value;  // no arithmetic on infinity
@@ -78,16 +83,28 @@ void main() {
   const uint chunk = chunk_index();
   if (chunk >= p.n_chunks || !column_runs(column)) return;
   const uint sequence = columns[column].sequence;
-  const bool penalties = has_penalties(sequence);
   const float factor = is_greedy(sequence) ? 1.0 : states[sequence].inverse_temperature;
+  const uint n_suppress = n_suppressed_in(chunk);
 
-  const uint last = min((chunk + 1) * kSampleChunk, p.vocab);
+  const uint first = chunk * kSampleChunk + gl_SubgroupInvocationID;
+  const uint end = min((chunk + 1) * kSampleChunk, p.vocab);
+  // Loops of their own: CPU drivers execute both sides of a branch, but leave a loop.
+  const uint end_of_penalties = has_penalties(sequence) ? end : 0;
+  const uint row = column * p.vocab;
+  for (uint token = first; token < end_of_penalties; token += gl_SubgroupSize) {
+    float value = canonical(logits[row + token]);
+    const uint count = counts[sequence * p.vocab + token] + draft_count(token, column, sequence);
+    if (count != 0 && order_key(value) > kMinusInfinityKey) {
+      value = penalised(value, count, sequence);
+    }
+    x[row + token] = value;
+  }
   uint largest = kMinusInfinityKey;
   uint smallest = 0xffffffffu;
-  for (uint token = chunk * kSampleChunk + gl_SubgroupInvocationID; token < last;
-       token += gl_SubgroupSize) {
-    const float value = processed(token, column, sequence, penalties, factor);
-    x[column * p.vocab + token] = value;
+  for (uint token = first; token < end; token += gl_SubgroupSize) {
+    const float given = end_of_penalties == 0 ? canonical(logits[row + token]) : x[row + token];
+    const float value = scaled_logit(given, token, factor, n_suppress);
+    x[row + token] = value;
     const uint key = order_key(value);
     largest = max(largest, key);
     if (key > kMinusInfinityKey) smallest = min(smallest, key);

@@ -5,6 +5,7 @@
 //   top-k   the k first
 //   top-p   the shortest prefix of those with a weight of at least top_p times theirs
 //   min-p   x >= best + log(min_p)
+//   greedy  x = best
 //
 //   columns    Column [n]
 //   states     SequenceState [n_sequences]
@@ -124,21 +125,20 @@ uvec2 find_last(Selection s, U64 target) {
   Prefix found;
   found.value = uvec2(0);
   found.mask = uvec2(0);
-  for (int shift = 24; shift >= 0; shift -= 8) {
-    add_entries(s, found, true, shift);
+  for (int digit_index = 0; digit_index < 7; ++digit_index) {  // 4 of the key, 3 of the id
+    const bool in_key = digit_index < 4;
+    const int shift = (in_key ? 24 : 48) - 8 * digit_index;
+    add_entries(s, found, in_key, shift);
     const uint digit = find_digit(target);
-    found.value.x |= digit << shift;
-    found.mask.x |= 255u << shift;
-    if (shift == 0 && digit_counts[digit] == 1) return uvec2(found.value.x, 0);
-  }
-  // Equal logits: ids decide. Their high bits are the same.
-  found.value.y = 0xff000000u;
-  found.mask.y = 0xff000000u;
-  for (int shift = 16; shift >= 0; shift -= 8) {
-    add_entries(s, found, false, shift);
-    const uint digit = find_digit(target);
-    found.value.y |= digit << shift;
-    found.mask.y |= 255u << shift;
+    const uvec2 place = in_key ? uvec2(1, 0) : uvec2(0, 1);
+    found.value |= place * (digit << shift);
+    found.mask |= place * (255u << shift);
+    if (digit_index == 3) {
+      if (digit_counts[digit] == 1) break;
+      // Equal logits: ids decide. Their high bits are the same.
+      found.value.y = 0xff000000u;
+      found.mask.y = 0xff000000u;
+    }
   }
   return found.value;
 }
@@ -159,45 +159,49 @@ U64 bin_weight(uint column, uint bin) {
   return make_u64(histogram[slot], histogram[slot + kSampleBins]);
 }
 
-// What top-p keeps of tokens whose weight is `total`.
-uvec2 find_top_p(Selection s, uint column, uint sequence, U64 total) {
-  U64 target = scale_u64(total, states[sequence].top_p_scaled);
-  if (target.low == 0 && target.high == 0) target.low = 1;
+// Sets the bin in which top-p ends and returns what must be reached within it.
+U64 enter_top_p_bin(inout Selection s, uint column, U64 target) {
   U64 before = make_u64(cuts[column].p_before_low, cuts[column].p_before_high);
-  s.bin = cuts[column].p_first;
-  s.weights = true;
-  for (; s.bin < cuts[column].p_last; ++s.bin) {
+  for (s.bin = cuts[column].p_first; s.bin < cuts[column].p_last; ++s.bin) {
     const U64 after = add_u64(before, bin_weight(column, s.bin));
     if (!less_u64(after, target)) break;
     before = after;
   }
-  return find_last(s, subtract_u64(target, before));
+  return subtract_u64(target, before);
 }
 
 void main() {
   const uint column = gl_WorkGroupID.x;
   if (!column_runs(column)) return;
   const uint sequence = columns[column].sequence;
+  const uint k_rest = cuts[column].k_rest;
   Selection s;
   s.first = column * p.vocab;
   s.end = s.first + cuts[column].n_listed;
   s.best = cuts[column].best;
   s.scale = cuts[column].scale;
-  s.bin = cuts[column].k_bin;
-  s.weights = false;
 
   uvec2 last = uvec2(kMinusInfinityKey + 1, 0);  // every candidate
   U64 total = make_u64(cuts[column].k_before_low, cuts[column].k_before_high);
-  if (cuts[column].k_rest != 0) {
-    last = find_last(s, make_u64(cuts[column].k_rest, 0));
-    s.weights = true;
-    total = add_u64(total, weight_through(s, last));
-  }
-  if (cuts[column].p_first <= cuts[column].p_last) {
-    const uvec2 cut = find_top_p(s, column, sequence, total);
+  // A loop, so that the selection is compiled once.
+  for (uint filter_index = 0; filter_index < 2; ++filter_index) {
+    const bool is_top_k = filter_index == 0;
+    if (is_top_k ? k_rest == 0 : cuts[column].p_first > cuts[column].p_last) continue;
+    U64 target = make_u64(k_rest, 0);
+    s.bin = cuts[column].k_bin;
+    s.weights = !is_top_k;
+    if (!is_top_k) target = enter_top_p_bin(s, column, top_p_target(sequence, total));
+    const uvec2 cut = find_last(s, target);
     if (at_least(cut, last)) last = cut;
+    if (is_top_k) {
+      s.weights = true;
+      total = add_u64(total, weight_through(s, last));
+    }
   }
-  if (!is_greedy(sequence) && states[sequence].log_min_p > kMinPOff) {
+  if (is_greedy(sequence)) {
+    const uvec2 cut = uvec2(order_key(s.best), 0);  // spares the other chunks
+    if (at_least(cut, last)) last = cut;
+  } else if (states[sequence].log_min_p > kMinPOff) {
     precise const float floor_x = s.best + states[sequence].log_min_p;
     const uvec2 cut = uvec2(order_key(canonical(floor_x)), 0);
     if (at_least(cut, last)) last = cut;

@@ -42,3 +42,9 @@ U64 from_limbs(uvec4 limbs) {
   return add_u64(low, make_u64(0, limbs.z + (limbs.w << 16)));
 }
 U64 subgroup_add_u64(U64 value) { return from_limbs(subgroupAdd(limbs_of(value))); }
+
+// The point that a sum over weights must reach for top_p; at least one token is kept.
+U64 top_p_target(uint sequence, U64 total) {
+  const U64 target = scale_u64(total, states[sequence].top_p_scaled);
+  return target.low == 0 && target.high == 0 ? make_u64(1, 0) : target;
+}

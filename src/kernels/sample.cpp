@@ -30,7 +30,7 @@ constexpr std::array kPrepareBindings{kColumns,
                                       BindingDesc{"logits"},
                                       BindingDesc{"counts"},
                                       BindingDesc{"suppress"},
-                                      BindingDesc{"x", Access::write},
+                                      BindingDesc{"x", Access::read_write},
                                       BindingDesc{"chunks", Access::write},
                                       BindingDesc{"histogram", Access::write}};
 constexpr std::array kHistogramBindings{kColumns, kStates, BindingDesc{"chunks"}, BindingDesc{"x"},
