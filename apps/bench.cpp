@@ -225,7 +225,10 @@ int bench(const BenchArguments& arguments) {
   ModelOptions options;
   options.device = arguments.model.device;
   options.validation = arguments.model.validation;
+  ProgressLine line;
+  options.progress = line.callback();
   const auto cases = bench_kernels(arguments.kernel == "all" ? "" : arguments.kernel, options);
+  line.clear();
   if (!cases.ok()) return fail(cases.error());
   print_kernels(*cases, arguments.format);
   return kExitOk;

@@ -116,8 +116,8 @@ bool report_validation(const Model& model, const ModelArguments& arguments) {
 void print_placement(const Model& model, const Session& session) {
   const Statistics now = statistics(model);
   fmt::print(stderr, "model:   {}\n", terminal_safe(model.description()));
-  fmt::print(stderr, "device:  {} ({}): {}\n", terminal_safe(now.device_name),
-             terminal_safe(now.device_driver), terminal_safe(now.device_reason));
+  fmt::print(stderr, "device:  {}; driver {}\n", terminal_safe(now.device_reason),
+             terminal_safe(now.device_driver));
   fmt::print(stderr, "weights: {}, {} of {} layers in GPU memory, {} read over the bus\n",
              bytes_text(now.weight_bytes), now.n_gpu_layers, now.n_layers,
              bytes_text(now.host_weight_bytes));

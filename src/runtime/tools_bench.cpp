@@ -1,0 +1,133 @@
+// kimberlite/tools.hpp: the copy bandwidth of a model's device, and kernels timed one by one.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <set>
+
+#include "base/os.hpp"
+#include "graph/executable.hpp"
+#include "kernels/bench_cases.hpp"
+#include "runtime/api.hpp"
+#include "runtime/bandwidth.hpp"
+#include "vk/recorder.hpp"
+
+namespace kimberlite {
+namespace {
+
+constexpr uint32_t kMinReplays = 5;
+constexpr uint32_t kMaxReplays = 200;
+constexpr double kMaxSeconds = 0.25;  // of one case, once it has its fewest replays
+
+/// A device without a model.
+struct BareDevice {
+  std::unique_ptr<vk::Instance> instance;
+  std::unique_ptr<vk::Device> device;
+  std::unique_ptr<vk::PipelineCache> pipelines;
+};
+
+Result<BareDevice> open_device(const ModelOptions& options) {
+  BareDevice bare;
+  KL_ASSIGN(bare.instance, vk::Instance::make({.validation = options.validation}));
+  const std::vector<vk::DeviceSnapshot> snapshots = bare.instance->snapshots();
+  KL_ASSIGN(const vk::DeviceChoice choice,
+            vk::choose_device(snapshots, options.device, 0, os::physical_memory_bytes()));
+  KL_ASSIGN(const vk::DevicePlan plan, vk::plan_device(snapshots[choice.index]));
+  KL_ASSIGN(bare.device, vk::Device::make(*bare.instance, choice.index, plan));
+  KL_ASSIGN(bare.pipelines, vk::PipelineCache::make(*bare.device, ""));
+  return bare;
+}
+
+Status submit_once(vk::Device& device, VkCommandBuffer commands) {
+  KL_ASSIGN(const uint64_t value, device.submit({&commands, 1}));
+  return device.wait(value);
+}
+
+/// Numbers that were never written may be slow ones (denormals, NaN); zeros are not.
+Status clear(vk::Device& device, const vk::Buffer& buffer) {
+  KL_ASSIGN(vk::Recorder recorder, vk::Recorder::begin(device, "clear"));
+  recorder.fill({&buffer, 0, buffer.n_bytes()}, 0);
+  KL_ASSIGN(const vk::CommandBuffer commands, recorder.finish());
+  return submit_once(device, commands.get());
+}
+
+/// The device's own time of the whole graph, or the host's around a replay where the queue has no
+/// timestamps.
+Result<double> replay_us(vk::Device& device, const graph::Executable& executable) {
+  const auto start = std::chrono::steady_clock::now();
+  KL_TRY(submit_once(device, executable.commands()));
+  const std::chrono::duration<double, std::micro> elapsed =
+      std::chrono::steady_clock::now() - start;
+  const auto nodes = executable.node_times(device);
+  if (!nodes.ok()) {
+    if (nodes.error().code == ErrorCode::unsupported) return elapsed.count();
+    return nodes.error();
+  }
+  double sum = 0;
+  for (const graph::NodeTime& node : *nodes) sum += node.microseconds;
+  return sum;
+}
+
+Result<KernelCase> time_case(BareDevice& bare, const kernels::BenchCase& bench_case) {
+  vk::Device& device = *bare.device;
+  graph::Graph graph(device.caps());
+  bench_case.build(graph);
+  const graph::Plan plan = graph::make_plan(graph);
+  KL_ASSIGN(const vk::Buffer scratch,
+            vk::Buffer::make(device, std::max<uint64_t>(plan.scratch_bytes, 16),
+                             vk::MemoryKind::device, "scratch of " + bench_case.name));
+  KL_TRY(clear(device, scratch));
+  graph::ExecutableOptions record;
+  record.name = bench_case.name;
+  record.timestamps =
+      device.snapshot().queue_families[device.plan().queue_family].timestamp_bits > 0;
+  KL_ASSIGN(const graph::Executable executable,
+            graph::Executable::make(device, *bare.pipelines, graph, plan,
+                                    {&scratch, 0, scratch.n_bytes()}, record));
+  KernelCase timed{bench_case.kernel,  std::string(graph.nodes().front().variant->name),
+                   bench_case.name,    0,
+                   bench_case.n_bytes, 2 * bench_case.n_macs};
+  KL_TRY(replay_us(device, executable));  // the first one warms up
+  double total_seconds = 0;
+  for (uint32_t i = 0; i < kMaxReplays; ++i) {
+    KL_ASSIGN(const double us, replay_us(device, executable));
+    timed.microseconds = i == 0 ? us : std::min(timed.microseconds, us);
+    total_seconds += us * 1e-6;
+    if (i + 1 >= kMinReplays && total_seconds > kMaxSeconds) break;
+  }
+  return timed;
+}
+
+}  // namespace
+
+Result<double> measure_copy_bandwidth(Model& model) {
+  return runtime::measure_copy_bandwidth(Access::engine(model).device());
+}
+
+Result<std::vector<KernelCase>> bench_kernels(const std::string& kernel,
+                                              const ModelOptions& options) {
+  KL_ASSIGN(BareDevice bare, open_device(options));
+  const std::vector<kernels::BenchCase> cases = kernels::bench_cases(bare.device->caps());
+  std::set<std::string> known;
+  for (const kernels::BenchCase& bench_case : cases) known.insert(bench_case.kernel);
+  if (!kernel.empty() && !known.contains(kernel)) {
+    return Error{ErrorCode::invalid_argument,
+                 fmt::format("no kernel with benchmark cases is called '{}'; there are {}", kernel,
+                             fmt::join(known, ", "))};
+  }
+  std::vector<KernelCase> timed;
+  size_t n_done = 0;
+  for (const kernels::BenchCase& bench_case : cases) {
+    if (!kernel.empty() && bench_case.kernel != kernel) continue;
+    if (options.progress) {
+      options.progress(bench_case.kernel + " " + bench_case.name,
+                       static_cast<double>(n_done) / static_cast<double>(cases.size()));
+    }
+    KL_ASSIGN(KernelCase one, time_case(bare, bench_case));
+    timed.push_back(std::move(one));
+    ++n_done;
+  }
+  return timed;
+}
+
+}  // namespace kimberlite
