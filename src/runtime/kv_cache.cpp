@@ -54,7 +54,8 @@ Result<KvCache> KvCache::make(vk::Device& device, const model::ModelConfig& conf
     view.n_kv_heads = layer.n_kv_heads;
     view.head_dim = layer.head_dim;
     view.n_rows = sliding ? ring_rows(config.window, context) : full_rows(context);
-    view.window = sliding ? config.window : 0;
+    // Where the ring holds the whole context, a longer window sees no more than the ring.
+    view.window = sliding ? std::min(config.window, view.n_rows) : 0;
     cache.layers_.push_back(view);
     const uint64_t n_bytes =
         kernels::kv_row_bytes(type, layer.n_kv_heads, layer.head_dim) * view.n_rows;

@@ -169,6 +169,7 @@ TEST_F(SessionTest, RefusesWhatCannotBe) {
     EXPECT_EQ(session->sync(tokens, {}).error().code, ErrorCode::invalid_argument) << bad;
   }
   EXPECT_FALSE(Session::make(model_->engine(), UINT32_MAX, std::nullopt).ok());
+  EXPECT_TRUE(Session::make(model_->engine(), 8, std::nullopt).ok());  // shorter than the window
 }
 
 TEST(PrefillRows, FillsBucketsAndWastesLittle) {
