@@ -1,0 +1,66 @@
+#include "kernels/registry.hpp"
+
+#include <algorithm>
+#include <array>
+#include <vector>
+
+#include "kernels/attention.hpp"
+#include "kernels/embed.hpp"
+#include "kernels/geglu.hpp"
+#include "kernels/matmul.hpp"
+#include "kernels/matvec.hpp"
+#include "kernels/quant_act.hpp"
+#include "kernels/rms_norm.hpp"
+#include "kernels/rope_kv.hpp"
+#include "kernels/sample.hpp"
+
+namespace kimberlite::kernels {
+
+using formats::GgmlType;
+using graph::KernelDesc;
+
+namespace {
+
+constexpr std::array kMatrixKinds{
+    MatrixKind{GgmlType::f32, LinearClass::f32},
+    MatrixKind{GgmlType::f16, LinearClass::f32},
+    MatrixKind{GgmlType::bf16, LinearClass::f32},
+    MatrixKind{GgmlType::q8_0, LinearClass::f32},
+    MatrixKind{GgmlType::q4_0, LinearClass::f32},
+    MatrixKind{GgmlType::q4_k, LinearClass::f32},
+    MatrixKind{GgmlType::q6_k, LinearClass::f32},
+    MatrixKind{GgmlType::q8_0, LinearClass::int8_dot},
+    MatrixKind{GgmlType::q4_0, LinearClass::int8_dot},
+    MatrixKind{GgmlType::q4_k, LinearClass::int8_dot},
+    MatrixKind{GgmlType::q4_0, LinearClass::int8_swar},
+    MatrixKind{GgmlType::q4_k, LinearClass::int8_swar},
+};
+
+std::vector<const KernelDesc*> list_kernels() {
+  std::vector<const KernelDesc*> all{&kRmsNorm,        &kResidualNorm,   &kGeglu,
+                                     &kRopeKv,         &kRopeQ,          &kAttention,
+                                     &kAttentionSplit, &kAttentionMerge, &kAttentionPrefill};
+  for (const MatrixKind& kind : kMatrixKinds) {
+    all.push_back(&matvec_kernel(kind.type, kind.linear_class));
+    all.push_back(&matmul_kernel(kind.type, kind.linear_class));
+    // Classes that read the same layout share a gather.
+    const KernelDesc* embed = &embed_kernel(kind.type, kind.linear_class);
+    if (std::find(all.begin(), all.end(), embed) == all.end()) all.push_back(embed);
+  }
+  all.push_back(&quant_act_kernel(LinearClass::int8_dot));
+  all.push_back(&quant_act_kernel(LinearClass::int8_swar));
+  const auto sampling = sample_kernels();
+  all.insert(all.end(), sampling.begin(), sampling.end());
+  return all;
+}
+
+}  // namespace
+
+std::span<const MatrixKind> matrix_kinds() { return kMatrixKinds; }
+
+std::span<const KernelDesc* const> all_kernels() {
+  static const std::vector<const KernelDesc*> all = list_kernels();
+  return all;
+}
+
+}  // namespace kimberlite::kernels
