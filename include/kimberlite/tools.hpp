@@ -107,6 +107,7 @@ struct Statistics {
   std::string device_name;
   std::string device_driver;
   std::string device_reason;        // why this device was taken
+  std::vector<std::string> warnings;  // kernels that this driver gets wrong, and what is used instead
 };
 Statistics statistics(const Model& model);
 /// What the validation layer said so far; empty where ModelOptions::validation is off.

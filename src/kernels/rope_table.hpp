@@ -15,6 +15,7 @@ struct RopeShape {
   uint32_t head_dim = 256;
   uint32_t n_pairs = 128;  // a multiple of 8, at most head_dim / 2
   double theta = 1e4;
+  bool operator==(const RopeShape& other) const = default;
 };
 
 /// f32 [2, kRopeTableRows, n_pairs, 2]: {cos, sin} of the angle at positions 512 * row (first

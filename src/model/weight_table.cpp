@@ -19,8 +19,9 @@ std::vector<uint64_t> shape_of(const formats::TensorInfo& tensor) {
 }  // namespace
 
 Result<WeightTable> WeightTable::make(const formats::GgufFile& file, const ModelConfig& config,
-                                      const vk::Caps& caps, bool precise, Weights& weights) {
-  WeightTable table(file, caps, precise);
+                                      const vk::Caps& caps, const LinearPolicy& linear,
+                                      Weights& weights) {
+  WeightTable table(file, caps, linear);
   weights.layers_.resize(config.n_layers);
   KL_TRY(table.add_matrix("token_embd.weight", WeightEntry::kShared, config.n_vocab, config.width,
                           weights.embedding_));
@@ -128,8 +129,7 @@ Status WeightTable::add_matrix(std::string name, uint32_t layer, uint64_t n_rows
   entry.layer = layer;
   entry.source = source;
   entry.matrix = &out;
-  const kernels::LinearClass linear_class =
-      kernels::pick_linear_class(source->type, n_rows, n_cols, *caps_, precise_);
+  const kernels::LinearClass linear_class = linear_.pick(source->type, n_rows, n_cols, *caps_);
   entry.layout = kernels::plan_packed(source->type, n_rows, n_cols, *caps_, linear_class);
   entry.range_bytes = entry.layout.range_bytes();
   entries_.push_back(std::move(entry));

@@ -9,6 +9,7 @@
 #include "formats/gguf.hpp"
 #include "kernels/packed_matrix.hpp"
 #include "model/config.hpp"
+#include "model/linear_policy.hpp"
 #include "vk/memory.hpp"
 
 namespace kimberlite::model {
@@ -37,7 +38,8 @@ class WeightTable {
  public:
   /// Every tensor of the config, checked against the file; destinations are members of `weights`.
   static Result<WeightTable> make(const formats::GgufFile& file, const ModelConfig& config,
-                                  const vk::Caps& caps, bool precise, Weights& weights);
+                                  const vk::Caps& caps, const LinearPolicy& linear,
+                                  Weights& weights);
 
   [[nodiscard]] const std::vector<WeightEntry>& entries() const { return entries_; }
 
@@ -45,8 +47,8 @@ class WeightTable {
   Status allocate(vk::Arena& device, vk::Arena& host, uint32_t n_gpu_layers);
 
  private:
-  WeightTable(const formats::GgufFile& file, const vk::Caps& caps, bool precise)
-      : file_(&file), caps_(&caps), precise_(precise) {}
+  WeightTable(const formats::GgufFile& file, const vk::Caps& caps, const LinearPolicy& linear)
+      : file_(&file), caps_(&caps), linear_(linear) {}
   Status add_layer(uint32_t index, const LayerConfig& layer, uint64_t width, Weights& weights);
   Status add_floats(std::string name, uint32_t layer, uint64_t n);
   Status add_scalar(std::string name, uint32_t layer, float& out);
@@ -58,7 +60,7 @@ class WeightTable {
 
   const formats::GgufFile* file_;  // Borrowed from the caller.
   const vk::Caps* caps_;           // Borrowed from the caller.
-  bool precise_;                   // float32 activations
+  LinearPolicy linear_;
   std::vector<WeightEntry> entries_;
 };
 

@@ -142,9 +142,10 @@ class Loader {
 }  // namespace
 
 Result<WeightPlan> Weights::plan(const formats::GgufFile& file, const ModelConfig& config,
-                                 const vk::Caps& caps, bool precise, uint32_t n_gpu_layers) {
+                                 const vk::Caps& caps, const LinearPolicy& linear,
+                                 uint32_t n_gpu_layers) {
   Weights weights;
-  KL_ASSIGN(const WeightTable table, WeightTable::make(file, config, caps, precise, weights));
+  KL_ASSIGN(const WeightTable table, WeightTable::make(file, config, caps, linear, weights));
   WeightPlan plan;
   plan.layer_bytes.resize(config.n_layers);
   for (const WeightEntry& entry : table.entries()) {
@@ -155,6 +156,10 @@ Result<WeightPlan> Weights::plan(const formats::GgufFile& file, const ModelConfi
     (entry.on_host(n_gpu_layers) ? plan.host_bytes : plan.device_bytes) += n_bytes;
     (entry.layer == WeightEntry::kShared ? plan.shared_bytes : plan.layer_bytes[entry.layer]) +=
         n_bytes;
+    if (entry.matrix == nullptr) continue;
+    const kernels::MatrixKind kind{entry.layout.type, entry.layout.linear_class};
+    plan.matrices.insert(kind);
+    if (entry.matrix == &weights.embedding_) plan.embedding = kind;
   }
   return plan;
 }
@@ -164,7 +169,7 @@ Result<std::unique_ptr<Weights>> Weights::load(const formats::GgufFile& file,
                                                const LoadOptions& options) {
   auto weights = std::make_unique<Weights>();
   KL_ASSIGN(WeightTable table,
-            WeightTable::make(file, config, device.caps(), options.precise, *weights));
+            WeightTable::make(file, config, device.caps(), options.linear, *weights));
   weights->device_ = vk::Arena(device, vk::MemoryKind::device, "weights");
   weights->host_ = vk::Arena(device, vk::MemoryKind::host_weights, "weights in host memory");
   KL_TRY(table.allocate(weights->device_, weights->host_, options.n_gpu_layers));

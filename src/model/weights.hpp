@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "graph/tensor.hpp"
 #include "kernels/packed_matrix.hpp"
 #include "model/config.hpp"
+#include "model/linear_policy.hpp"
 #include "vk/memory.hpp"
 
 namespace kimberlite::model {
@@ -35,8 +37,8 @@ struct LayerWeights {
 };
 
 struct LoadOptions {
-  uint32_t n_gpu_layers = UINT32_MAX;    // layers from here on go to host-visible memory
-  bool precise = false;                  // float32 activations in every product
+  uint32_t n_gpu_layers = UINT32_MAX;  // layers from here on go to host-visible memory
+  LinearPolicy linear;
   uint32_t n_threads = 0;                // for repacking; 0 = as many as the machine has
   std::function<void(double)> progress;  // fraction of the bytes done, from the caller's thread
   std::function<bool()> cancelled;
@@ -45,9 +47,11 @@ struct LoadOptions {
 /// What loading will allocate, known before anything is.
 struct WeightPlan {
   uint64_t device_bytes = 0;
-  uint64_t host_bytes = 0;            // weights that do not fit the GPU
-  std::vector<uint64_t> layer_bytes;  // one for each layer
-  uint64_t shared_bytes = 0;          // embedding, head and final norm
+  uint64_t host_bytes = 0;                 // weights that do not fit the GPU
+  std::vector<uint64_t> layer_bytes;       // one for each layer
+  uint64_t shared_bytes = 0;               // embedding, head and final norm
+  std::set<kernels::MatrixKind> matrices;  // distinct ones, the embedding's included
+  kernels::MatrixKind embedding;
 };
 
 class Weights {
@@ -55,7 +59,8 @@ class Weights {
   /// Checks every tensor against the table (missing, shape, type) and adds up the bytes. Pure.
   /// Errors: bad_file, unsupported; they name the tensor and both shapes or the type.
   static Result<WeightPlan> plan(const formats::GgufFile& file, const ModelConfig& config,
-                                 const vk::Caps& caps, bool precise, uint32_t n_gpu_layers);
+                                 const vk::Caps& caps, const LinearPolicy& linear,
+                                 uint32_t n_gpu_layers);
 
   /// Reads, repacks and uploads everything; releases the file's pages on the way. Errors: as plan;
   /// out_of_memory, device, cancelled.

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 
 #include "base/numeric.hpp"
@@ -16,14 +17,26 @@ namespace {
 /// Activations, tables, staging and logits of the largest passes: far below this for the 12B.
 constexpr uint64_t kScratchReserve = 256 * kMiB;
 
-Result<std::string> pipeline_cache_file(const std::string& cache_dir,
-                                        const vk::DeviceSnapshot& snapshot) {
-  if (cache_dir == "none") return std::string();
-  std::string dir = cache_dir;
-  if (dir.empty()) {
-    KL_ASSIGN(dir, os::cache_dir());
+/// The folder for caches, or nothing where none are wanted.
+Result<std::optional<std::string>> find_cache_dir(const std::string& cache_dir) {
+  if (cache_dir == "none") return std::optional<std::string>();
+  if (!cache_dir.empty()) return std::optional(cache_dir);
+  KL_ASSIGN(std::string dir, os::cache_dir());
+  return std::optional(std::move(dir));
+}
+
+/// The attention of each kind of layer once.
+std::vector<AttentionKind> attention_kinds(const model::ModelConfig& config) {
+  std::vector<AttentionKind> kinds;
+  for (const model::LayerConfig& layer : config.layers) {
+    const model::RopeConfig& rope = config.rope(layer.kind);
+    const AttentionKind kind{layer.n_heads,
+                             layer.n_kv_heads,
+                             layer.kind == model::LayerKind::sliding ? config.window : 0,
+                             {rope.head_dim, rope.n_pairs, rope.theta}};
+    if (std::find(kinds.begin(), kinds.end(), kind) == kinds.end()) kinds.push_back(kind);
   }
-  return fmt::format("{}/pipelines-{}.bin", dir, snapshot.device_uuid);
+  return kinds;
 }
 
 }  // namespace
@@ -33,10 +46,12 @@ Result<std::unique_ptr<Engine>> Engine::open(const std::string& path,
   const auto start = std::chrono::steady_clock::now();
   KL_ASSIGN(formats::GgufFile file, formats::GgufFile::open(path));
   std::unique_ptr<Engine> engine(new Engine(std::move(file)));
-  engine->precise_ = options.precise;
+  engine->linear_.precise = options.precise;
+  engine->probe_ = options.probe;
   KL_ASSIGN(engine->config_, model::read_config(engine->file_));
   KL_TRY(engine->load_text());
   KL_TRY(engine->open_device(options));
+  KL_TRY(engine->check_driver(options));
   KL_TRY(engine->load_weights(options));
   KL_TRY(engine->make_rope_tables());
   engine->load_seconds_ =
@@ -63,9 +78,41 @@ Status Engine::open_device(const EngineOptions& options) {
   KL_ASSIGN(const vk::DevicePlan plan, vk::plan_device(snapshots[choice.index]));
   KL_ASSIGN(device_, vk::Device::make(*instance_, choice.index, plan));
   memory_.usable_bytes = vk::usable_bytes(snapshots[choice.index], host_bytes);
-  KL_ASSIGN(const std::string cache_file,
-            pipeline_cache_file(options.cache_dir, snapshots[choice.index]));
-  KL_ASSIGN(pipelines_, vk::PipelineCache::make(*device_, cache_file));
+  KL_ASSIGN(const std::optional<std::string> cache_dir, find_cache_dir(options.cache_dir));
+  std::string pipeline_file;
+  if (cache_dir) {
+    const std::string& uuid = snapshots[choice.index].device_uuid;
+    pipeline_file = fmt::format("{}/pipelines-{}.bin", *cache_dir, uuid);
+    probe_cache_file_ = fmt::format("{}/probe-{}.json", *cache_dir, uuid);
+  }
+  KL_ASSIGN(pipelines_, vk::PipelineCache::make(*device_, pipeline_file));
+  return {};
+}
+
+/// Before the weights are planned: their layout follows the arithmetic that the driver gets right.
+Status Engine::check_driver(const EngineOptions& options) {
+  KL_ASSIGN(weight_plan_,
+            model::Weights::plan(file_, config_, device_->caps(), linear_, config_.n_layers));
+  const auto progress = [&](double fraction) {
+    if (options.progress && probe_) options.progress("checking the driver", fraction);
+  };
+  progress(0);
+  KL_TRY(check_kernels(precise() ? kernels::KvType::f32 : kernels::KvType::f16, progress));
+  linear_.disabled = probe_report_.disabled_classes;
+  return {};
+}
+
+Status Engine::check_kernels(kernels::KvType type, const std::function<void(double)>& progress) {
+  if (!probe_) return {};
+  ProbeRequest request;
+  request.matrices = weight_plan_.matrices;
+  request.embedding = weight_plan_.embedding;
+  request.attention = attention_kinds(config_);
+  request.kv_type = type;
+  request.known = probe_report_;
+  request.cache_file = probe_cache_file_;
+  request.progress = progress;
+  KL_ASSIGN(probe_report_, probe(*device_, *pipelines_, request));
   return {};
 }
 
@@ -89,21 +136,21 @@ Result<uint32_t> Engine::largest_context(kernels::KvType type) const {
 
 Status Engine::load_weights(const EngineOptions& options) {
   KL_ASSIGN(weight_plan_,
-            model::Weights::plan(file_, config_, device_->caps(), precise_, config_.n_layers));
+            model::Weights::plan(file_, config_, device_->caps(), linear_, config_.n_layers));
   const MemoryDemand needs =
-      demand(weight_plan_, precise_ ? kernels::KvType::f32 : kernels::KvType::f16);
+      demand(weight_plan_, precise() ? kernels::KvType::f32 : kernels::KvType::f16);
   KL_ASSIGN(memory_.n_gpu_layers, pick_gpu_layers(needs, options.n_gpu_layers));
   KL_TRY(pick_context(needs, memory_.n_gpu_layers));
 
   model::LoadOptions load;
   load.n_gpu_layers = memory_.n_gpu_layers;
-  load.precise = precise_;
+  load.linear = linear_;
   if (options.progress) {
     load.progress = [&](double fraction) { options.progress("loading weights", fraction); };
   }
   KL_ASSIGN(weights_, model::Weights::load(file_, config_, *device_, load));
   KL_ASSIGN(const model::WeightPlan placed,
-            model::Weights::plan(file_, config_, device_->caps(), precise_, memory_.n_gpu_layers));
+            model::Weights::plan(file_, config_, device_->caps(), linear_, memory_.n_gpu_layers));
   memory_.device_weight_bytes = placed.device_bytes;
   memory_.host_weight_bytes = placed.host_bytes;
   return {};

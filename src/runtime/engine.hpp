@@ -15,6 +15,7 @@
 #include "model/config.hpp"
 #include "model/weights.hpp"
 #include "runtime/memory_plan.hpp"
+#include "runtime/probe.hpp"
 #include "text/chat.hpp"
 #include "text/tokenizer.hpp"
 #include "text/vocabulary.hpp"
@@ -29,6 +30,7 @@ struct EngineOptions {
   bool precise = false;  // float32 activations, float32 KV by default
   std::optional<uint32_t> n_gpu_layers;
   std::string cache_dir;  // "" = os::cache_dir(); "none" = nothing on disk
+  bool probe = true;      // check every kernel variant against the CPU at the first use of a driver
   /// What is being done and how far, 0 to 1. Called from the thread that opens the engine.
   std::function<void(std::string_view, double)> progress;
 };
@@ -60,7 +62,11 @@ class Engine {
   [[nodiscard]] const model::Weights& weights() const { return *weights_; }
   [[nodiscard]] const RopeTensors& rope() const { return rope_; }
   [[nodiscard]] const formats::GgufFile& file() const { return file_; }
-  [[nodiscard]] bool precise() const { return precise_; }
+  [[nodiscard]] bool precise() const { return linear_.precise; }
+  /// Which kernel variants this driver gets right; for every graph.
+  [[nodiscard]] const graph::VariantPolicy& policy() const { return probe_report_.disabled; }
+  /// What the user should know: variants and classes that are off.
+  [[nodiscard]] const std::vector<std::string>& warnings() const { return probe_report_.warnings; }
   [[nodiscard]] const MemoryReport& memory() const { return memory_; }
   [[nodiscard]] const std::string& device_reason() const { return device_reason_; }
   [[nodiscard]] const std::vector<int32_t>& suppressed_ids() const { return suppressed_ids_; }
@@ -75,6 +81,10 @@ class Engine {
   /// The longest context whose caches fit beside the weights. Errors: out_of_memory.
   Result<uint32_t> largest_context(kernels::KvType type) const;
 
+  /// Checks the attention kernels for caches of this type, unless that has been done. Errors: as
+  /// probe().
+  Status check_kernels(kernels::KvType type, const std::function<void(double)>& progress = {});
+
   /// Scratch of at least that size, shared by all executables; grows when no work is in flight.
   Result<vk::BufferRange> reserve_scratch(uint64_t n_bytes);
 
@@ -82,6 +92,7 @@ class Engine {
   explicit Engine(formats::GgufFile file) : file_(std::move(file)) {}
   MemoryDemand demand(const model::WeightPlan& weights, kernels::KvType type) const;
   Status open_device(const EngineOptions& options);
+  Status check_driver(const EngineOptions& options);
   Status load_weights(const EngineOptions& options);
   Status make_rope_tables();
   Status load_text();
@@ -102,7 +113,10 @@ class Engine {
   model::WeightPlan weight_plan_;
   std::string device_reason_;
   double load_seconds_ = 0;
-  bool precise_ = false;
+  model::LinearPolicy linear_;
+  ProbeReport probe_report_;
+  std::string probe_cache_file_;
+  bool probe_ = true;
   bool validated_ = false;
 };
 

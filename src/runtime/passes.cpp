@@ -22,7 +22,7 @@ const char* end_name(PassEnd end) {
 }  // namespace
 
 graph::Graph Passes::build(const PassKey& key) const {
-  graph::Graph graph(engine_->device().caps());
+  graph::Graph graph(engine_->device().caps(), &engine_->policy());
   const bool step = key.end == PassEnd::step;
   const model::DecoderState state{
       step ? sequence_->step_column() : sequence_->host_columns(key.n_columns), cache_->layers(),

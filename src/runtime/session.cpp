@@ -46,6 +46,7 @@ Result<std::unique_ptr<Session>> Session::make(Engine& engine, uint32_t context,
                                                std::optional<kernels::KvType> kv_type) {
   const kernels::KvType type =
       kv_type.value_or(engine.precise() ? kernels::KvType::f32 : kernels::KvType::f16);
+  KL_TRY(engine.check_kernels(type));
   KL_ASSIGN(const uint32_t largest, engine.largest_context(type));
   if (context > largest) {
     return Error{ErrorCode::out_of_memory,

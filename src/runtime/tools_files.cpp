@@ -128,7 +128,7 @@ std::string text_or_empty(const formats::GgufFile& file, std::string_view key) {
 std::string why_unsupported(const formats::GgufFile& file) {
   const auto config = model::read_config(file);
   if (!config.ok()) return config.error().message;
-  const auto weights = model::Weights::plan(file, *config, vk::Caps{}, false, config->n_layers);
+  const auto weights = model::Weights::plan(file, *config, vk::Caps{}, {}, config->n_layers);
   if (!weights.ok()) return weights.error().message;
   if (!file.has("tokenizer.ggml.model")) return {};
   const auto vocabulary = text::read_vocabulary(file);

@@ -32,6 +32,7 @@ Statistics statistics(const Model& model) {
   s.device_name = snapshot.name;
   s.device_driver = fmt::format("{} {}", snapshot.driver_name, snapshot.driver_info);
   s.device_reason = engine.device_reason();
+  s.warnings = engine.warnings();
   return s;
 }
 

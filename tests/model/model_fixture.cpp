@@ -38,6 +38,7 @@ TinyModel::TinyModel(const std::string& shape, uint64_t seed, synthetic::ModelTy
   KL_CHECK(found.has_value(), shape.c_str());
   require_ok(synthetic::write_model(*found, seed, types, path_));
   options.cache_dir = "none";
+  options.probe = false;  // costs seconds on SwiftShader; probe_test opens engines with it
   options.validation = true;
   auto validated = runtime::Engine::open(path_, options);
   if (!validated.ok() && validated.error().code == ErrorCode::unsupported) {

@@ -1,0 +1,255 @@
+#include "runtime/probe.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/numeric.hpp"
+#include "graph/executable.hpp"
+#include "kernels/embed.hpp"
+#include "kernels/matvec.hpp"
+#include "runtime/probe_cache.hpp"
+#include "runtime/probe_checks.hpp"
+
+namespace kimberlite::runtime {
+
+using kernels::LinearClass;
+using kernels::MatrixKind;
+
+namespace {
+
+const char* class_text(LinearClass linear_class) {
+  switch (linear_class) {
+    case LinearClass::f32:
+      return "f32";
+    case LinearClass::int8_dot:
+      return "int8_dot";
+    case LinearClass::int8_swar:
+      return "int8_swar";
+  }
+  return "?";
+}
+
+/// Rounds of all checks that are not decided yet; after a round the variants that failed are off.
+class Probe {
+ public:
+  Probe(vk::Device& device, vk::PipelineCache& pipelines, const ProbeRequest& request,
+        ProbeReport& report)
+      : device_(device),
+        pipelines_(pipelines),
+        request_(request),
+        report_(report),
+        caps_(request.caps != nullptr ? *request.caps : device.caps()),
+        memory_(caps_.storage_alignment) {}
+
+  Status run() {
+    add_checks();
+    const size_t n_wanted = std::max<size_t>(1, open_.size());
+    while (!open_.empty()) {
+      KL_TRY(run_round());
+      if (request_.progress) {
+        const double n_open = static_cast<double>(std::min(open_.size(), n_wanted));
+        request_.progress(1 - n_open / static_cast<double>(n_wanted));
+      }
+    }
+    return {};
+  }
+
+ private:
+  void add_checks() {
+    // Checks are made with their inputs, so a group is skipped by the name of its first member; a
+    // report holds all members of a group or none.
+    if (!report_.checked.contains("rms_norm")) add(row_checks(memory_));
+    if (!report_.checked.contains("sample")) add({sample_check(memory_)});
+    for (const AttentionKind& kind : request_.attention) {
+      if (report_.checked.contains(rope_check_name(kind, request_.kv_type))) continue;
+      add(attention_checks(memory_, caps_, kind, request_.kv_type));
+    }
+    for (const MatrixKind& kind : request_.matrices) add_matrix(kind);
+    if (request_.embedding) add_embedding(*request_.embedding);
+  }
+
+  void add(std::vector<ProbeCheck> checks) {
+    for (ProbeCheck& check : checks) {
+      if (report_.checked.contains(check.name)) continue;
+      const bool known = std::any_of(open_.begin(), open_.end(), [&](const ProbeCheck& other) {
+        return other.name == check.name;
+      });
+      if (!known) open_.push_back(std::move(check));
+    }
+  }
+
+  [[nodiscard]] MatrixKind enabled(const MatrixKind& kind) const {
+    const bool off = report_.disabled_classes.contains(kind);
+    return off ? MatrixKind{kind.type, LinearClass::f32} : kind;
+  }
+  void add_matrix(const MatrixKind& wanted) {
+    const MatrixKind kind = enabled(wanted);
+    const std::string name(kernels::matvec_kernel(kind.type, kind.linear_class).name);
+    if (!report_.checked.contains(name)) add(matrix_checks(memory_, caps_, kind));
+  }
+  void add_embedding(const MatrixKind& wanted) {
+    const MatrixKind kind = enabled(wanted);
+    const std::string name(kernels::embed_kernel(kind.type, kind.linear_class).name);
+    if (!report_.checked.contains(name)) add({embed_check(memory_, caps_, kind)});
+  }
+
+  [[nodiscard]] const graph::Variant& variant(const ProbeCheck& check) const {
+    return graph::pick_variant(*check.kernel, caps_, &report_.disabled);
+  }
+
+  [[nodiscard]] graph::Graph build(std::span<const ProbeCheck> checks) const {
+    graph::Graph graph(caps_, &report_.disabled);
+    for (const ProbeCheck& check : checks) {
+      for (const ProbePass& pass : check.passes) pass.add(graph);
+    }
+    return graph;
+  }
+
+  Status run_round() {
+    bool all_made = true;
+    KL_TRY(make_pipelines(all_made));
+    // The failed ones are off by now; the others wait for the next round with their successors.
+    if (!all_made) return {};
+    KL_TRY(execute());
+    std::vector<ProbeCheck> checks = std::move(open_);
+    open_.clear();
+    for (ProbeCheck& check : checks) {
+      if (check.kind && report_.disabled_classes.contains(*check.kind)) continue;
+      ++report_.n_run;
+      corrupt(check);
+      const auto deviation = find_deviation(check, memory_);
+      if (!deviation) {
+        report_.checked.insert(check.name);
+        continue;
+      }
+      KL_TRY(reject(std::move(check), describe(*deviation)));
+    }
+    return {};
+  }
+
+  /// In parallel; where one fails, each check alone, to learn whose it was.
+  Status make_pipelines(bool& all_made) {
+    if (pipelines_.prepare(graph::pipeline_specs(build(open_))).ok()) return {};
+    std::vector<ProbeCheck> checks = std::move(open_);
+    open_.clear();
+    for (ProbeCheck& check : checks) {
+      const Status made = pipelines_.prepare(graph::pipeline_specs(build({&check, 1})));
+      if (made.ok()) {
+        open_.push_back(std::move(check));
+        continue;
+      }
+      if (made.error().code == ErrorCode::device_lost) return made.error();
+      all_made = false;
+      KL_TRY(reject(std::move(check), made.error().message));
+    }
+    return {};
+  }
+
+  Status execute() {
+    const graph::Graph graph = build(open_);
+    const graph::Plan plan = graph::make_plan(graph);
+    KL_ASSIGN(const vk::Buffer scratch,
+              vk::Buffer::make(device_, std::max<uint64_t>(plan.scratch_bytes, kKiB),
+                               vk::MemoryKind::device, "probe scratch"));
+    KL_TRY(memory_.upload(device_));
+    graph::ExecutableOptions options;
+    options.name = "probe";
+    KL_ASSIGN(const graph::Executable executable,
+              graph::Executable::make(device_, pipelines_, graph, plan,
+                                      {&scratch, 0, scratch.n_bytes()}, options));
+    const VkCommandBuffer commands = executable.commands();
+    KL_ASSIGN(const uint64_t value, device_.submit({&commands, 1}));
+    KL_TRY(device_.wait(value));
+    return memory_.download(device_);
+  }
+
+  void corrupt(const ProbeCheck& check) {
+    if (!request_.corrupt) return;
+    for (const ProbePass& pass : check.passes) {
+      for (const ProbeOutput& output : pass.outputs) {
+        const std::span<std::byte> bytes = memory_.bytes(output.tensor);
+        std::vector<float> values(bytes.size() / sizeof(float));
+        std::memcpy(values.data(), bytes.data(), bytes.size());
+        request_.corrupt(check.kernel->name, variant(check).name, values);
+        std::memcpy(bytes.data(), values.data(), bytes.size());
+      }
+    }
+  }
+
+  [[nodiscard]] std::string describe(const ProbeDeviation& deviation) const {
+    const vk::DeviceSnapshot& snapshot = device_.snapshot();
+    return fmt::format("{} on {} {} ({} {:.2g}, allowed {:.2g})",
+                       deviation.by_company ? "a column depends on the others" : "wrong results",
+                       snapshot.driver_name, snapshot.driver_info,
+                       deviation.by_company ? "differs by" : "max error", deviation.error,
+                       deviation.allowed);
+  }
+
+  /// Switches the check's variant off and opens the check again, or its class and what replaces it.
+  Status reject(ProbeCheck check, const std::string& reason) {
+    const graph::Variant& failed = variant(check);
+    const std::string what =
+        fmt::format("kernel {} variant {}: {}", check.kernel->name, failed.name, reason);
+    report_.disabled.add(check.kernel->name, failed.name);
+    const graph::Variant& next = variant(check);
+    if (report_.disabled.allows(check.kernel->name, next.name)) {
+      report_.warnings.push_back(fmt::format("{}: using {}", what, next.name));
+      open_.push_back(std::move(check));
+      return {};
+    }
+    if (!check.kind || check.kind->linear_class == LinearClass::f32) {
+      return Error{ErrorCode::device, what + ": no other variant is left"};
+    }
+    return reject_class(*check.kind, what);
+  }
+
+  Status reject_class(const MatrixKind& kind, const std::string& what) {
+    if (!report_.disabled_classes.insert(kind).second) return {};
+    report_.warnings.push_back(fmt::format("{}: class {} is off for {} matrices, using f32", what,
+                                           class_text(kind.linear_class),
+                                           formats::traits(kind.type).name));
+    std::erase_if(open_, [&](const ProbeCheck& check) { return check.kind == kind; });
+    if (request_.matrices.contains(kind)) add_matrix(kind);
+    if (request_.embedding == kind) add_embedding(kind);
+    return {};
+  }
+
+  vk::Device& device_;  // Borrowed from the caller, like the three below.
+  vk::PipelineCache& pipelines_;
+  const ProbeRequest& request_;
+  ProbeReport& report_;
+  vk::Caps caps_;
+  ProbeMemory memory_;
+  std::vector<ProbeCheck> open_;
+};
+
+}  // namespace
+
+bool DisabledVariants::allows(std::string_view kernel, std::string_view variant) const {
+  return names_.empty() || !names_.contains(fmt::format("{}:{}", kernel, variant));
+}
+
+void DisabledVariants::add(std::string_view kernel, std::string_view variant) {
+  names_.insert(fmt::format("{}:{}", kernel, variant));
+}
+
+Result<ProbeReport> probe(vk::Device& device, vk::PipelineCache& pipelines,
+                          const ProbeRequest& request) {
+  const vk::Caps& caps = request.caps != nullptr ? *request.caps : device.caps();
+  const std::string key = probe_key(device.snapshot(), caps);
+  ProbeReport report = request.known;
+  report.n_run = 0;
+  if (report.checked.empty() && !request.cache_file.empty()) {
+    report = read_probe_cache(request.cache_file, key);
+  }
+  KL_TRY(Probe(device, pipelines, request, report).run());
+  if (!request.cache_file.empty() && report.n_run > 0) {
+    // A file that cannot be written costs time at the next start and nothing else.
+    [[maybe_unused]] const Status written = write_probe_cache(request.cache_file, key, report);
+  }
+  return report;
+}
+
+}  // namespace kimberlite::runtime

@@ -1,0 +1,75 @@
+// The first use of a driver: every kernel variant that a model will use is run on small shapes and
+// compared with the CPU reference before it is trusted. A variant that fails is named, switched off
+// and the next one takes over.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.hpp"
+#include "graph/kernel_desc.hpp"
+#include "kernels/kv_layout.hpp"
+#include "kernels/registry.hpp"
+#include "kernels/rope_table.hpp"
+#include "vk/device.hpp"
+#include "vk/pipeline.hpp"
+
+namespace kimberlite::runtime {
+
+class DisabledVariants final : public graph::VariantPolicy {
+ public:
+  [[nodiscard]] bool allows(std::string_view kernel, std::string_view variant) const override;
+  void add(std::string_view kernel, std::string_view variant);
+  /// As "kernel:variant".
+  [[nodiscard]] const std::set<std::string>& names() const { return names_; }
+
+ private:
+  std::set<std::string> names_;
+};
+
+/// The attention of one kind of layer.
+struct AttentionKind {
+  uint32_t n_heads = 1;
+  uint32_t n_kv_heads = 1;
+  uint32_t window = 0;  // 0: full
+  kernels::RopeShape rope;
+  bool operator==(const AttentionKind& other) const = default;
+};
+
+/// What is known of a driver; the cache file holds exactly this.
+struct ProbeReport {
+  DisabledVariants disabled;
+  std::set<kernels::MatrixKind> disabled_classes;  // off for every number of columns
+  std::vector<std::string> warnings;               // one for each decision, for the user
+  std::set<std::string> checked;                   // names of checks
+  uint32_t n_run = 0;                              // checks that this call has run
+};
+
+/// What a model will use.
+struct ProbeRequest {
+  std::set<kernels::MatrixKind> matrices;
+  std::optional<kernels::MatrixKind> embedding;
+  std::vector<AttentionKind> attention;
+  kernels::KvType kv_type = kernels::KvType::f16;
+  ProbeReport known;                     // of an earlier call; else the cache file is asked
+  std::string cache_file;                // "": nothing on disk
+  std::function<void(double)> progress;  // 0 to 1, from the caller's thread
+
+  // For tests of the probe itself.
+  const vk::Caps* caps = nullptr;  // instead of the device's
+  /// May change what a variant has computed before it is compared.
+  std::function<void(std::string_view kernel, std::string_view variant, std::span<float>)> corrupt;
+};
+
+/// Runs what is not known yet. Errors: device (also where the last variant of a
+/// kernel fails: nothing is left to compute with), device_lost, out_of_memory.
+Result<ProbeReport> probe(vk::Device& device, vk::PipelineCache& pipelines,
+                          const ProbeRequest& request);
+
+}  // namespace kimberlite::runtime

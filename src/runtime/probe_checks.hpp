@@ -1,0 +1,73 @@
+// The checks of the probe: for each kernel that a model uses, passes of 1 to 8 columns with the
+// values that they must give. Internal to the probe.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "graph/graph.hpp"
+#include "kernels/reference.hpp"
+#include "runtime/probe.hpp"
+#include "runtime/probe_memory.hpp"
+
+namespace kimberlite::runtime {
+
+/// What a pass writes: its floats, or how to read them (a cache, token ids).
+struct ProbeOutput {
+  graph::Tensor tensor;
+  std::function<std::vector<float>(ProbeMemory&)> read;  // unset: `tensor` as it is
+};
+
+/// One call of the kernel with columns [first, first + n).
+struct ProbePass {
+  uint32_t first = 0;
+  uint32_t n = 1;
+  std::function<void(graph::Graph&)> add;
+  std::vector<ProbeOutput> outputs;
+};
+
+struct ProbeCheck {
+  std::string name;                           // unique: the kernel and what of it
+  const graph::KernelDesc* kernel = nullptr;  // whose variant is to blame
+  std::optional<kernels::MatrixKind> kind;    // the class that goes when no variant is left
+  uint32_t n_columns = 1;
+  std::vector<ProbePass> passes;  // with single columns, the others must repeat them bit by bit
+  std::vector<kernels::reference::Expected> expected;  // of each output, over all columns
+};
+
+/// The worst thing that was found in a check.
+struct ProbeDeviation {
+  double error = 0;  // infinite for what is not a number
+  double allowed = 0;
+  bool by_company = false;  // a column differs from the same column alone
+};
+
+/// nullopt: all is well.
+[[nodiscard]] std::optional<ProbeDeviation> find_deviation(const ProbeCheck& check,
+                                                           ProbeMemory& memory);
+
+/// The matrix products of a kind: decode with 1 to 8 columns, and prefill.
+[[nodiscard]] std::vector<ProbeCheck> matrix_checks(ProbeMemory& memory, const vk::Caps& caps,
+                                                    const kernels::MatrixKind& kind);
+[[nodiscard]] ProbeCheck embed_check(ProbeMemory& memory, const vk::Caps& caps,
+                                     const kernels::MatrixKind& kind);
+/// RoPE with the cache write, decode over the cache, prefill over the cache.
+[[nodiscard]] std::vector<ProbeCheck> attention_checks(ProbeMemory& memory, const vk::Caps& caps,
+                                                       const AttentionKind& kind,
+                                                       kernels::KvType type);
+/// Norms and activation: what every model uses.
+[[nodiscard]] std::vector<ProbeCheck> row_checks(ProbeMemory& memory);
+/// A token for each of 8 sequences, every kind of setting among them.
+[[nodiscard]] ProbeCheck sample_check(ProbeMemory& memory);
+
+/// The name of the first of attention_checks.
+[[nodiscard]] std::string rope_check_name(const AttentionKind& kind, kernels::KvType type);
+
+/// Passes of one column each, then passes of 2 to 8.
+[[nodiscard]] std::vector<ProbePass> make_sweep(
+    const std::function<ProbePass(uint32_t first, uint32_t n)>& make);
+
+}  // namespace kimberlite::runtime

@@ -1,0 +1,256 @@
+#include "runtime/probe.hpp"
+
+#include <gmock/gmock.h>
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <random>
+
+#include "model/linear_policy.hpp"
+#include "runtime/engine.hpp"
+#include "runtime/probe_cache.hpp"
+#include "support/gpu.hpp"
+#include "synthetic/model_file.hpp"
+
+namespace kimberlite::runtime {
+namespace {
+
+using formats::GgmlType;
+using kernels::LinearClass;
+using kernels::MatrixKind;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+constexpr AttentionKind kSliding{4, 2, 1024, {256, 128, 1e4}};
+constexpr AttentionKind kFull{4, 1, 0, {512, 64, 1e6}};
+
+class ProbeTest : public kimberlite::testing::GpuTest {
+ protected:
+  ProbeTest() {
+    const auto folder = std::filesystem::temp_directory_path();
+    path_ = (folder / ("kimberlite-probe-" + std::to_string(std::random_device{}()) + ".json"))
+                .string();
+  }
+  ~ProbeTest() override {
+    std::error_code ignored;
+    std::filesystem::remove(path_, ignored);
+  }
+
+  /// Little more than what every model uses.
+  ProbeRequest small_request() {
+    ProbeRequest request;
+    request.matrices = {{GgmlType::q6_k, LinearClass::f32}};
+    request.caps = &caps_;
+    return request;
+  }
+
+  ProbeReport run_probe(const ProbeRequest& request) {
+    auto report = probe(*gpu_.device, *gpu_.pipelines, request);
+    if (!report.ok()) {
+      ADD_FAILURE() << report.error().message;
+      return {};
+    }
+    return std::move(report).value();
+  }
+
+  std::string path_;
+};
+
+TEST_F(ProbeTest, ThisDriverPasses) {
+  ProbeRequest request;
+  for (const GgmlType type : {GgmlType::q4_0, GgmlType::q6_k}) {
+    request.matrices.insert({type, kernels::pick_linear_class(type, 4096, 4096, caps_, false)});
+  }
+  request.embedding = {GgmlType::q6_k, LinearClass::f32};
+  request.attention = {kSliding, kFull};
+  std::vector<double> fractions;
+  request.progress = [&](double fraction) { fractions.push_back(fraction); };
+  const auto start = std::chrono::steady_clock::now();
+  const ProbeReport report = run_probe(request);
+  const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start;
+  EXPECT_THAT(report.warnings, ElementsAre());
+  EXPECT_EQ(report.n_run, report.checked.size());
+  EXPECT_THAT(fractions, ElementsAre(1.0));
+  RecordProperty("seconds", std::to_string(spent.count()));
+}
+
+TEST_F(ProbeTest, EveryKindOfMatrixAndCachePasses) {
+  ProbeRequest request;
+  for (const MatrixKind& kind : kernels::matrix_kinds()) {
+    request = {};
+    request.matrices = {kind};
+    request.embedding = kind;
+    request.known.checked = {"rms_norm", "sample"};
+    EXPECT_THAT(run_probe(request).warnings, ElementsAre());
+  }
+  for (const kernels::KvType type : {kernels::KvType::f32, kernels::KvType::q8_0}) {
+    request = {};
+    request.attention = {kSliding, kFull};
+    request.kv_type = type;
+    request.known.checked = {"rms_norm", "sample"};
+    EXPECT_THAT(run_probe(request).warnings, ElementsAre());
+  }
+}
+
+TEST_F(ProbeTest, AWrongVariantIsNamedAndTheNextOneTakesOver) {
+  caps_.is_cpu = false;  // GPUs have a variant before the portable one
+  ProbeRequest request = small_request();
+  request.corrupt = [](std::string_view kernel, std::string_view variant, std::span<float> out) {
+    if (kernel == "residual_norm" && variant == "workgroup") out[out.size() / 2] += 3;
+  };
+  const ProbeReport report = run_probe(request);
+  EXPECT_THAT(report.disabled.names(), ElementsAre("residual_norm:workgroup"));
+  ASSERT_EQ(report.warnings.size(), 1u);
+  EXPECT_THAT(report.warnings[0], HasSubstr("kernel residual_norm variant workgroup: "));
+  EXPECT_THAT(report.warnings[0], HasSubstr("max error 3, allowed "));
+  EXPECT_THAT(report.warnings[0], HasSubstr(": using portable"));
+  EXPECT_FALSE(report.disabled.allows("residual_norm", "workgroup"));
+  EXPECT_TRUE(report.disabled.allows("rms_norm", "workgroup"));
+  EXPECT_EQ(graph::pick_variant(*kernels::all_kernels()[1], caps_, &report.disabled).name,
+            "portable");
+}
+
+/// A difference far below the bound, in passes of several columns alone.
+TEST_F(ProbeTest, AColumnThatDependsOnItsCompanyIsSeen) {
+  caps_.is_cpu = false;
+  ProbeRequest request = small_request();
+  bool changed = false;
+  request.corrupt = [&](std::string_view kernel, std::string_view variant, std::span<float> out) {
+    constexpr size_t kWidth = 1028;
+    if (kernel != "rms_norm" || variant != "workgroup" || out.size() != 5 * kWidth) return;
+    out[2 * kWidth + 7] = std::nextafter(out[2 * kWidth + 7], 100.0f);
+    changed = true;
+  };
+  const ProbeReport report = run_probe(request);
+  EXPECT_TRUE(changed);
+  ASSERT_EQ(report.warnings.size(), 1u);
+  EXPECT_THAT(report.warnings[0], HasSubstr("kernel rms_norm variant workgroup: a column depends"));
+}
+
+TEST_F(ProbeTest, AClassThatFailsForOneNumberOfColumnsIsOffForAll) {
+  const MatrixKind swar{GgmlType::q4_0, LinearClass::int8_swar};
+  ProbeRequest request;
+  request.matrices = {swar};
+  request.embedding = swar;
+  size_t n_wrong = 0;
+  request.corrupt = [&](std::string_view kernel, std::string_view, std::span<float> out) {
+    const bool three_columns = out.size() == 3 * (64 * kernels::kPanelRows + 6);
+    if (kernel != "matvec_q4_0_pairs" || !three_columns) return;
+    out[11] = std::numeric_limits<float>::quiet_NaN();
+    ++n_wrong;
+  };
+  const ProbeReport report = run_probe(request);
+  EXPECT_EQ(n_wrong, 1u);
+  EXPECT_THAT(report.disabled_classes, ElementsAre(swar));
+  ASSERT_EQ(report.warnings.size(), 1u);
+  EXPECT_THAT(report.warnings[0], HasSubstr("max error inf"));
+  EXPECT_THAT(report.warnings[0], HasSubstr("class int8_swar is off for q4_0 matrices, using f32"));
+  EXPECT_TRUE(report.checked.contains("matvec_q4_0"));
+  EXPECT_TRUE(report.checked.contains("embed_q4_0"));
+}
+
+TEST_F(ProbeTest, WithoutAVariantLeftNothingIsComputed) {
+  ProbeRequest request = small_request();
+  request.corrupt = [](std::string_view kernel, std::string_view, std::span<float> out) {
+    if (kernel == "geglu") out[0] = 1e9f;
+  };
+  const auto report = probe(*gpu_.device, *gpu_.pipelines, request);
+  ASSERT_FALSE(report.ok());
+  EXPECT_EQ(report.error().code, ErrorCode::device);
+  EXPECT_THAT(report.error().message, HasSubstr("kernel geglu variant portable: wrong results"));
+}
+
+TEST_F(ProbeTest, TheSecondStartReadsTheCache) {
+  caps_.is_cpu = false;
+  ProbeRequest request = small_request();
+  request.cache_file = path_;
+  request.corrupt = [](std::string_view kernel, std::string_view variant, std::span<float> out) {
+    if (kernel == "rms_norm" && variant == "workgroup") out[0] += 1;
+  };
+  const ProbeReport first = run_probe(request);
+  EXPECT_GT(first.n_run, 0u);
+  request.corrupt = nullptr;
+  const uint64_t n_submits = gpu_.device->counters().submits;
+  const ProbeReport second = run_probe(request);
+  EXPECT_EQ(gpu_.device->counters().submits, n_submits);
+  EXPECT_EQ(second.n_run, 0u);
+  EXPECT_EQ(second.checked, first.checked);
+  EXPECT_EQ(second.warnings, first.warnings);
+  EXPECT_EQ(second.disabled.names(), first.disabled.names());
+
+  request.matrices.insert({GgmlType::bf16, LinearClass::f32});  // another model: only what is new
+  EXPECT_EQ(run_probe(request).n_run, 2u);
+  caps_.n_compute_units += 1;  // other capabilities: everything
+  EXPECT_GT(run_probe(request).n_run, 2u);
+}
+
+TEST_F(ProbeTest, ACacheOfAnotherDriverOrADamagedOneIsIgnored) {
+  ProbeReport report;
+  report.disabled.add("rms_norm", "workgroup");
+  report.disabled_classes = {{GgmlType::q4_0, LinearClass::int8_dot}};
+  report.warnings = {"not UTF-8: \xff"};
+  report.checked = {"rms_norm"};
+  vk::DeviceSnapshot snapshot = gpu_.device->snapshot();
+  const std::string key = probe_key(snapshot, caps_);
+  ASSERT_TRUE(write_probe_cache(path_, key, report).ok());
+  const ProbeReport same = read_probe_cache(path_, key);
+  EXPECT_EQ(same.disabled.names(), report.disabled.names());
+  EXPECT_EQ(same.disabled_classes, report.disabled_classes);
+  EXPECT_EQ(same.checked, report.checked);
+  EXPECT_EQ(same.warnings.size(), 1u);
+
+  ++snapshot.driver_version;
+  EXPECT_TRUE(read_probe_cache(path_, probe_key(snapshot, caps_)).checked.empty());
+  std::filesystem::resize_file(path_, std::filesystem::file_size(path_) - 5);
+  EXPECT_TRUE(read_probe_cache(path_, key).checked.empty());
+  std::ofstream(path_) << R"({"key": 7, "checked": {"a": 1}})";
+  EXPECT_TRUE(read_probe_cache(path_, key).checked.empty());
+}
+
+TEST(EngineProbe, RunsOnceForADriver) {
+  const auto folder = std::filesystem::temp_directory_path() /
+                      ("kimberlite-probe-" + std::to_string(std::random_device{}()));
+  std::filesystem::create_directory(folder);
+  const std::string path = (folder / "tiny.gguf").string();
+  const auto shape = synthetic::find_shape("tiny12");
+  ASSERT_TRUE(synthetic::write_model(*shape, 1, GgmlType::q4_0, path).ok());
+  EngineOptions options;
+  options.cache_dir = folder.string();
+  std::vector<double> fractions;
+  options.progress = [&](std::string_view what, double fraction) {
+    if (what == "checking the driver") fractions.push_back(fraction);
+  };
+  const auto submits = [&] {
+    const auto engine = Engine::open(path, options);
+    EXPECT_TRUE(engine.ok()) << engine.error().message;
+    if (!engine.ok()) return uint64_t{0};
+    EXPECT_THAT((*engine)->warnings(), ElementsAre());
+    // The same again costs nothing.
+    const uint64_t before = (*engine)->device().counters().submits;
+    EXPECT_TRUE((*engine)->check_kernels(kernels::KvType::f16).ok());
+    EXPECT_EQ((*engine)->device().counters().submits, before);
+    return before;
+  };
+  const uint64_t first = submits();
+  EXPECT_GE(fractions.size(), 2u);
+  EXPECT_TRUE(std::is_sorted(fractions.begin(), fractions.end()));
+  EXPECT_LT(submits(), first);
+  std::filesystem::remove_all(folder);
+}
+
+TEST(EngineProbe, AClassThatIsOffIsNotUsed) {
+  const vk::Caps caps = kimberlite::testing::Gpu::get().device->caps();
+  model::LinearPolicy policy;
+  for (const MatrixKind& kind : kernels::matrix_kinds()) {
+    const LinearClass best = policy.pick(kind.type, 4096, 4096, caps);
+    EXPECT_EQ(best, kernels::pick_linear_class(kind.type, 4096, 4096, caps, false));
+    policy.disabled = {{kind.type, best}};
+    EXPECT_EQ(policy.pick(kind.type, 4096, 4096, caps), LinearClass::f32);
+    policy.disabled.clear();
+  }
+}
+
+}  // namespace
+}  // namespace kimberlite::runtime
