@@ -152,16 +152,18 @@ struct AttentionInputs {
   uint32_t first_position = 0;
 };
 
-AttentionInputs make_attention_inputs(ProbeMemory& memory, const AttentionKind& kind, KvType type) {
+AttentionInputs make_attention_inputs(ProbeMemory& memory, const AttentionKind& kind, KvType type,
+                                      uint32_t n_chunks) {
   const uint32_t d = kind.rope.head_dim;
-  // Two chunks and a bit; with a window the ring has wrapped.
+  // All but the last columns of the rows; with a window the ring has wrapped.
+  const uint32_t n_rows = n_chunks * kernels::kAttentionChunk;
   KvCacheView view{.type = type,
                    .n_kv_heads = kind.n_kv_heads,
                    .head_dim = d,
-                   .n_rows = 3 * kernels::kAttentionChunk,
-                   .window = std::min(kind.window, 100u)};
+                   .n_rows = n_rows,
+                   .window = std::min(kind.window, n_rows / 2)};
   AttentionInputs inputs{view, HostCache(view), HostCache(view), {}, 0};
-  inputs.first_position = view.window == 0 ? 2 * kernels::kAttentionChunk - 3 : 1000;
+  inputs.first_position = view.window == 0 ? n_rows - kPrefillColumns - 2 : 1000;
   const uint32_t end = inputs.first_position + kPrefillColumns;
   const uint32_t begin = view.window == 0 ? 0 : inputs.first_position - view.window + 1;
   for (uint32_t position = begin; position < end; ++position) {
@@ -226,20 +228,33 @@ std::vector<ProbeCheck> attention_checks(ProbeMemory& memory, const vk::Caps& ca
   std::vector<ProbeCheck> checks;
   checks.push_back(rope_check(memory, kind, type));
 
-  const AttentionInputs inputs = make_attention_inputs(memory, kind, type);
-  const bool splits =
-      kernels::pick_attention_tiling(caps, inputs.view, kind.n_heads, 1).n_splits > 1;
-  const graph::KernelDesc& decode = splits ? kernels::kAttentionSplit : kernels::kAttention;
-  const std::string name = kind_text(kind, type);
-  checks.push_back({fmt::format("{} {}", decode.name, name), &decode, {}, kColumns, {}, {}});
-  checks.back().passes = make_sweep([&](uint32_t first, uint32_t n) {
-    return attention_pass(memory, inputs, kind, first, n, n);
-  });
-  checks.back().expected = {expected_attention(inputs, kind, kColumns, kColumns)};
+  // A cache of one chunk has nothing to split, and a kernel of its own.
+  for (const uint32_t n_chunks : {3u, 1u}) {
+    const AttentionInputs inputs = make_attention_inputs(memory, kind, type, n_chunks);
+    const bool splits =
+        kernels::pick_attention_tiling(caps, inputs.view, kind.n_heads, 1).n_splits > 1;
+    const graph::KernelDesc& decode = splits ? kernels::kAttentionSplit : kernels::kAttention;
+    ProbeCheck check{fmt::format("{} {} chunks {}", decode.name, kind_text(kind, type), n_chunks),
+                     &decode,
+                     {},
+                     kColumns,
+                     {},
+                     {}};
+    check.passes = make_sweep([&](uint32_t first, uint32_t n) {
+      return attention_pass(memory, inputs, kind, first, n, n);
+    });
+    check.expected = {expected_attention(inputs, kind, kColumns, kColumns)};
+    checks.push_back(std::move(check));
+  }
 
+  const AttentionInputs inputs = make_attention_inputs(memory, kind, type, 3);
   const graph::KernelDesc& prefill = kernels::kAttentionPrefill;
-  checks.push_back(
-      {fmt::format("{} {}", prefill.name, name), &prefill, {}, kPrefillColumns, {}, {}});
+  checks.push_back({fmt::format("{} {}", prefill.name, kind_text(kind, type)),
+                    &prefill,
+                    {},
+                    kPrefillColumns,
+                    {},
+                    {}});
   checks.back().passes = {attention_pass(memory, inputs, kind, 0, kPrefillColumns, kPrefillActive)};
   checks.back().expected = {expected_attention(inputs, kind, kPrefillColumns, kPrefillActive)};
   return checks;

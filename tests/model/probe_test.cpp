@@ -38,10 +38,9 @@ class ProbeTest : public kimberlite::testing::GpuTest {
     std::filesystem::remove(path_, ignored);
   }
 
-  /// Little more than what every model uses.
+  /// What every model uses, and no more.
   ProbeRequest small_request() {
     ProbeRequest request;
-    request.matrices = {{GgmlType::q6_k, LinearClass::f32}};
     request.caps = &caps_;
     return request;
   }
