@@ -8,9 +8,11 @@
 #include <fstream>
 #include <random>
 
+#include "kernels/reference.hpp"
 #include "model/linear_policy.hpp"
 #include "runtime/engine.hpp"
 #include "runtime/probe_cache.hpp"
+#include "runtime/probe_inputs.hpp"
 #include "support/gpu.hpp"
 #include "synthetic/model_file.hpp"
 
@@ -206,6 +208,22 @@ TEST_F(ProbeTest, ACacheOfAnotherDriverOrADamagedOneIsIgnored) {
   EXPECT_TRUE(read_probe_cache(path_, key).checked.empty());
   std::ofstream(path_) << R"({"key": 7, "checked": {"a": 1}})";
   EXPECT_TRUE(read_probe_cache(path_, key).checked.empty());
+}
+
+/// What a kernel that mixes up the scales of two rows within one block would compute.
+TEST(ProbeBounds, SeeASwappedScale) {
+  for (const LinearClass linear_class : {LinearClass::f32, LinearClass::int8_dot}) {
+    std::vector<std::byte> rows = probe_rows(GgmlType::q4_0, 2, 288, 9);
+    const std::vector<float> x = probe_activations(288, 10);
+    const kernels::reference::Matrix matrix{{GgmlType::q4_0, linear_class}, 2, 288, rows};
+    const auto right = kernels::reference::linear(matrix, x);
+    std::swap_ranges(rows.begin(), rows.begin() + 2,
+                     rows.begin() + static_cast<std::ptrdiff_t>(rows.size() / 2));
+    const auto wrong = kernels::reference::linear(matrix, x);
+    for (size_t i = 0; i < 2; ++i) {
+      EXPECT_GT(std::abs(wrong.values[i] - right.values[i]), 100 * right.bounds[i]);
+    }
+  }
 }
 
 TEST(EngineProbe, RunsOnceForADriver) {
