@@ -21,6 +21,9 @@ std::optional<std::string> environment(const char* name);
 /// Physical memory of this machine in bytes (0 where unknown).
 uint64_t physical_memory_bytes();
 
+/// Asks for large pages behind memory that has not been touched yet. A hint: nothing is reported.
+void prefer_huge_pages(void* address, uint64_t n_bytes);
+
 /// Peak resident set of this process in bytes (0 where unknown).
 uint64_t peak_resident_bytes();
 

@@ -122,6 +122,8 @@ uint64_t physical_memory_bytes() {
   return ::GlobalMemoryStatusEx(&status) != 0 ? status.ullTotalPhys : 0;
 }
 
+void prefer_huge_pages(void*, uint64_t) {}  // needs a privilege that users do not have
+
 uint64_t peak_resident_bytes() {
   PROCESS_MEMORY_COUNTERS counters{};
   counters.cb = sizeof(counters);

@@ -8,6 +8,7 @@
 #include <functional>
 
 #include "base/numeric.hpp"
+#include "base/os.hpp"
 #include "vk/recorder.hpp"
 #include "vk/vulkan_query.hpp"
 
@@ -146,6 +147,8 @@ Result<Buffer> Buffer::make(Device& device, uint64_t n_bytes, MemoryKind kind, s
     void* address = nullptr;
     KL_VK(vkMapMemory(device.get(), allocation.memory, 0, VK_WHOLE_SIZE, 0, &address));
     result.mapped_ = static_cast<std::byte*>(address);
+    // A CPU driver's "device memory" is ours to advise on: weights stream through few TLB entries.
+    if (device.caps().is_cpu) os::prefer_huge_pages(address, n_bytes);
   }
   return result;
 }
