@@ -194,8 +194,6 @@ int bench_model(const BenchArguments& arguments) {
   if (!sizes.ok()) return fail(sizes.error());
   auto model = open_model(arguments.model);
   if (!model.ok()) return fail(model.error());
-  const auto bandwidth = measure_copy_bandwidth(**model);
-  if (!bandwidth.ok()) return fail(bandwidth.error());
   ModelArguments with_context = arguments.model;
   with_context.context = fmt::format("{}", sizes->context());
   auto session = open_session(**model, with_context);
@@ -203,9 +201,12 @@ int bench_model(const BenchArguments& arguments) {
   if (arguments.model.verbose) print_placement(**model, **session);
   auto rows = run_tests(**model, **session, *sizes, arguments.n_repetitions);
   if (!rows.ok()) return fail(rows.error());
+  const Statistics now = statistics(**model);  // before the copies, which need memory of their own
+  const auto bandwidth = measure_copy_bandwidth(**model);
+  if (!bandwidth.ok()) return fail(bandwidth.error());
   BenchReport report{.model = (*model)->description(),
                      .copy_bytes_per_second = *bandwidth,
-                     .statistics = statistics(**model),
+                     .statistics = now,
                      .rows = std::move(rows).value(),
                      .nodes = {}};
   if (arguments.profile) {

@@ -2,10 +2,11 @@
 
 #include <fmt/format.h>
 
-#include <cmath>
 #include <cstdlib>
+#include <utility>
 
 #include "apps/answer.hpp"
+#include "apps/interrupt.hpp"
 #include "apps/line_reader.hpp"
 
 namespace kimberlite::cli {
@@ -52,8 +53,13 @@ void print_help() {
              "Ctrl-C              stops the answer\n");
 }
 
-/// The message, over several lines where it begins with three quotes.
+/// The message, over several lines where it begins with three quotes. Ctrl-C does not leave by
+/// accident: whoever meant to stop a reply that has just ended is still here.
 std::optional<std::string> ChatLoop::read_message() {
+  bool told = false;
+  const InterruptScope scope([&told] {
+    if (!std::exchange(told, true)) fmt::print(stderr, "\n(Ctrl-D or /bye leaves)\n");
+  });
   auto line = reader_.read(">>> ");
   if (!line || !line->starts_with(kQuotes)) return line;
   std::string message = line->substr(kQuotes.size());

@@ -35,7 +35,12 @@ int exit_code(ErrorCode code) {
 }
 
 int fail(const Error& error) {
-  fmt::print(stderr, "kimberlite: {}\n", terminal_safe(error.message));
+  std::string line;  // errors that list something do so over several lines
+  for (const char c : error.message) {
+    const bool is_space = c == '\n' || c == ' ';
+    if (!is_space || !line.ends_with(' ')) line += is_space ? ' ' : c;
+  }
+  fmt::print(stderr, "kimberlite: {}\n", terminal_safe(line));
   return exit_code(error.code);
 }
 

@@ -22,6 +22,7 @@ LineReader::LineReader() {
   }
   rl_readline_name = "kimberlite";
   rl_outstream = stderr;
+  rl_catch_signals = 0;  // apps/interrupt has them; a Ctrl-C must not end the line
   using_history();
 }
 

@@ -3,13 +3,15 @@
 // Open a model, make a session, stream tokens:
 //
 //   auto model = kimberlite::Model::open("gemma-4-12b-it-q4_0.gguf", {});
-//   auto session = model->new_session({});
-//   auto prompt = model->encode_chat({{kimberlite::Role::user, "Hello"}});
-//   session->sync(*prompt);
-//   session->generate({}, [](const kimberlite::TokenEvent& event) {
+//   auto session = (*model)->new_session({});
+//   auto prompt = (*model)->encode_chat({{kimberlite::Role::user, "Hello"}});
+//   auto read = (*session)->sync(*prompt);
+//   auto result = (*session)->generate({}, [](const kimberlite::TokenEvent& event) {
 //     std::cout << event.text << std::flush;
 //     return true;  // false stops
 //   });
+//
+// Each of them is a Result: check ok() before use (README.md has the whole program).
 //
 // Threads: a Model may be used from several threads at once for encoding and decoding; the sessions
 // of one model share its device and must be driven from one thread at a time. Only
