@@ -102,6 +102,7 @@ Result<Executable> Executable::make(vk::Device& device, vk::PipelineCache& pipel
   recorder.barrier(vk::Access::compute, vk::Access::host);
   recorder.barrier(vk::Access::compute, vk::Access::transfer);
   KL_ASSIGN(executable.commands_, recorder.finish());
+  device.count_record();
   return executable;
 }
 

@@ -73,6 +73,11 @@ class Engine {
   [[nodiscard]] double load_seconds() const { return load_seconds_; }
   [[nodiscard]] bool validated() const { return validated_; }
 
+  /// Tells the progress callback that the engine was opened with, if there is one.
+  void report(std::string_view what, double fraction) const {
+    if (progress_) progress_(what, fraction);
+  }
+
   /// nullptr for a file without a vocabulary.
   [[nodiscard]] const text::Tokenizer* tokenizer() const { return tokenizer_.get(); }
   /// nullptr for a vocabulary without turns.
@@ -118,6 +123,7 @@ class Engine {
   std::string probe_cache_file_;
   bool probe_ = true;
   bool validated_ = false;
+  std::function<void(std::string_view, double)> progress_;
 };
 
 }  // namespace kimberlite::runtime

@@ -35,6 +35,12 @@ uint32_t pick_prefill_rows(uint32_t n_left, uint32_t limit) {
   return wasteful ? bucket / 2 : bucket;
 }
 
+uint32_t next_row_limit(uint32_t n_rows, double seconds, double bound_seconds) {
+  const double fits = bound_seconds * n_rows / seconds;
+  return static_cast<uint32_t>(
+      std::clamp(std::min(fits, 2.0 * n_rows), double{kMinPrefillRows}, double{kMaxPrefillRows}));
+}
+
 Session::Session(Engine& engine, KvCache cache, Sequence sequence)
     : engine_(&engine),
       cache_(std::move(cache)),
@@ -56,7 +62,20 @@ Result<std::unique_ptr<Session>> Session::make(Engine& engine, uint32_t context,
   KL_ASSIGN(KvCache cache, KvCache::make(engine.device(), engine.config(),
                                          context == 0 ? largest : context, type));
   KL_ASSIGN(Sequence sequence, Sequence::make(engine));
-  return std::unique_ptr<Session>(new Session(engine, std::move(cache), std::move(sequence)));
+  std::unique_ptr<Session> session(new Session(engine, std::move(cache), std::move(sequence)));
+  KL_TRY(session->prepare());
+  return session;
+}
+
+/// Pipelines of a step and of every prefill size, on several threads.
+Status Session::prepare() {
+  std::vector<PassKey> keys{{PassEnd::step, 1}};
+  for (uint32_t rows = kMinPrefillRows; rows <= kMaxPrefillRows; rows *= 2) {
+    keys.push_back({PassEnd::cache, rows});
+  }
+  return passes_.prepare(keys, [&](size_t done, size_t total) {
+    engine_->report("preparing kernels", static_cast<double>(done) / static_cast<double>(total));
+  });
 }
 
 Status Session::check_tokens(std::span<const int32_t> tokens) const {
@@ -79,16 +98,37 @@ Status Session::check_tokens(std::span<const int32_t> tokens) const {
 }
 
 /// Cuts the session back to the longest prefix that it shares with `tokens` and that the cache can
-/// still serve, and never includes the last token. Returns its length.
-uint32_t Session::keep_prefix(std::span<const int32_t> tokens) {
+/// still serve, by itself or from the snapshot, and never includes the last token. Returns its
+/// length.
+Result<uint32_t> Session::keep_prefix(std::span<const int32_t> tokens) {
   const size_t limit = std::min<size_t>(n_cached_, tokens.size() - 1);
   const auto differ =
       std::mismatch(tokens_.begin(), tokens_.begin() + static_cast<long>(limit), tokens.begin());
   const auto common = static_cast<uint32_t>(differ.first - tokens_.begin());
   n_cached_ = cache_.rewind(common, n_written_);
+  if (snapshot_ != nullptr && snapshot_->n_cached() > common) snapshot_->forget();
+  if (n_cached_ < common && snapshot_ != nullptr && snapshot_->n_cached() > 0) {
+    KL_TRY(snapshot_->restore());
+    n_cached_ = snapshot_->n_cached();
+    n_written_ = n_cached_;
+  }
   if (n_cached_ == 0) n_written_ = 0;
   tokens_.assign(tokens.begin(), tokens.begin() + n_cached_);
   return n_cached_;
+}
+
+/// At the end of a prompt that was computed: the place that the next prompt is likely to share.
+/// A snapshot that cannot be had costs time later and nothing else.
+Status Session::save_snapshot() {
+  if (n_cached_ == 0 || n_written_ > n_cached_) return {};
+  if (snapshot_ == nullptr) {
+    const uint64_t n_bytes = RingSnapshot::n_bytes(cache_);
+    if (n_bytes == 0 || n_bytes > kSnapshotBudgetBytes) return {};
+    auto made = RingSnapshot::make(engine_->device(), cache_);
+    if (!made.ok() && made.error().code == ErrorCode::out_of_memory) return {};
+    KL_ASSIGN(snapshot_, std::move(made));
+  }
+  return snapshot_->save(n_cached_);
 }
 
 Status Session::run(const graph::Executable& executable) {
@@ -97,19 +137,11 @@ Status Session::run(const graph::Executable& executable) {
   return engine_->device().wait(value);
 }
 
-/// Keeps submissions below the bound: a pass of twice the rows must still fit.
-void Session::adapt_rows(uint32_t n_rows, double seconds) {
-  const double bound = submission_bound_seconds(engine_->device().caps());
-  const double per_row = seconds / n_rows;
-  const auto fits = static_cast<uint32_t>(
-      std::clamp(bound / per_row, double{kMinPrefillRows}, double{kMaxPrefillRows}));
-  row_limit_ = std::min(fits, 2 * std::max(n_rows, row_limit_ / 2));
-}
-
 Status Session::prefill(std::span<const int32_t> tokens,
                         const std::function<void(double)>& progress) {
   const auto n_end = static_cast<uint32_t>(tokens.size() - 1);
   const uint32_t n_begin = n_cached_;
+  const double bound = submission_bound_seconds(engine_->device().caps());
   while (n_cached_ < n_end) {
     if (cancelled_) return Error{ErrorCode::cancelled, "prefill was cancelled"};
     const uint32_t n_rows = pick_prefill_rows(n_end - n_cached_, row_limit_);
@@ -118,7 +150,8 @@ Status Session::prefill(std::span<const int32_t> tokens,
     sequence_.write_columns(tokens.subspan(n_cached_, n_used), n_cached_, n_rows);
     const auto start = Clock::now();
     KL_TRY(run(*pass));
-    adapt_rows(n_rows, seconds_since(start));
+    // A short last pass says nothing about how large a pass may be.
+    if (n_rows >= row_limit_ / 2) row_limit_ = next_row_limit(n_rows, seconds_since(start), bound);
     tokens_.insert(tokens_.end(), tokens.begin() + n_cached_, tokens.begin() + n_cached_ + n_used);
     n_cached_ += n_used;
     n_written_ = std::max(n_written_, n_cached_);
@@ -132,9 +165,10 @@ Result<SyncCounts> Session::sync(std::span<const int32_t> tokens,
   cancelled_ = false;
   KL_TRY(check_tokens(tokens));
   SyncCounts counts;
-  counts.reused = keep_prefix(tokens);
+  KL_ASSIGN(counts.reused, keep_prefix(tokens));
   counts.recomputed = static_cast<uint32_t>(tokens.size()) - 1 - counts.reused;
   KL_TRY(prefill(tokens, progress));
+  if (counts.recomputed > 0) KL_TRY(save_snapshot());
   tokens_.assign(tokens.begin(), tokens.end());
   return counts;
 }
@@ -240,6 +274,7 @@ Status Session::evaluate(std::span<const int32_t> tokens,
   tokens_.clear();
   n_cached_ = 0;
   n_written_ = 0;
+  if (snapshot_ != nullptr) snapshot_->forget();
   const uint32_t n_vocab = engine_->config().n_vocab;
   std::vector<float> logits;
   while (n_cached_ < tokens.size()) {

@@ -15,6 +15,7 @@
 #include "runtime/engine.hpp"
 #include "runtime/kv_cache.hpp"
 #include "runtime/passes.hpp"
+#include "runtime/ring_snapshot.hpp"
 #include "runtime/sequence.hpp"
 
 namespace kimberlite::runtime {
@@ -23,6 +24,13 @@ namespace kimberlite::runtime {
 /// at most a quarter of its rows, else the largest that is filled. Buckets are 8, 16, ... up to
 /// kMaxPrefillRows; none is larger than `limit` (at least 8). Pure.
 [[nodiscard]] uint32_t pick_prefill_rows(uint32_t n_left, uint32_t limit);
+
+/// The row limit after a pass of `n_rows` took `seconds`: what fits `bound_seconds` at that speed,
+/// at most twice as much as was tried. Pure.
+[[nodiscard]] uint32_t next_row_limit(uint32_t n_rows, double seconds, double bound_seconds);
+
+/// Memory that one snapshot of the rings may take.
+inline constexpr uint64_t kSnapshotBudgetBytes = uint64_t{1} << 30;
 
 struct SyncCounts {
   uint32_t reused = 0;
@@ -83,11 +91,12 @@ class Session {
 
  private:
   Session(Engine& engine, KvCache cache, Sequence sequence);
+  Status prepare();
   Status check_tokens(std::span<const int32_t> tokens) const;
-  uint32_t keep_prefix(std::span<const int32_t> tokens);
+  Result<uint32_t> keep_prefix(std::span<const int32_t> tokens);
+  Status save_snapshot();
   Status prefill(std::span<const int32_t> tokens, const std::function<void(double)>& progress);
   Status run(const graph::Executable& executable);
-  void adapt_rows(uint32_t n_rows, double seconds);
   Result<StopReason> run_steps(Generated& out, const std::function<bool(int32_t)>& on_token);
   Status begin_generation(const GenerateRequest& request);
   Result<uint64_t> submit_step();
@@ -96,10 +105,11 @@ class Session {
   KvCache cache_;
   Sequence sequence_;
   Passes passes_;
-  std::vector<int32_t> tokens_;  // what the session stands for
-  uint32_t n_cached_ = 0;        // positions of tokens_ whose K and V are in the cache
-  uint32_t n_written_ = 0;       // positions ever written since the cache was rebuilt
-  uint32_t row_limit_;           // of a prefill pass, from measured time
+  std::unique_ptr<RingSnapshot> snapshot_;  // made when a prompt was computed; may stay null
+  std::vector<int32_t> tokens_;             // what the session stands for
+  uint32_t n_cached_ = 0;                   // positions of tokens_ whose K and V are in the cache
+  uint32_t n_written_ = 0;                  // positions ever written since the cache was rebuilt
+  uint32_t row_limit_;                      // of a prefill pass, from measured time
   std::atomic<bool> cancelled_ = false;
 };
 

@@ -63,9 +63,11 @@ TEST_F(SessionTest, GreedyTokensAreThoseOfTheOfficialImplementation) {
 
 TEST_F(SessionTest, TheTokenLoopRecordsAndAllocatesNothing) {
   const auto session = make();
+  const auto start = model_->engine().device().counters();
   require_value(session->sync(golden_->tokens, {}));
   require_value(session->generate(greedy(1), {}));  // records the step
   const auto before = model_->engine().device().counters();
+  EXPECT_GE(before.records - start.records, 2u);  // a prefill pass and the step
   require_value(session->generate(greedy(20), {}));
   const auto after = model_->engine().device().counters();
   EXPECT_EQ(after.records - before.records, 0u);
@@ -106,6 +108,28 @@ TEST_F(SessionTest, ARewoundSessionGivesTheSameTokens) {
   EXPECT_EQ(require_value(session->sync(other, {})).reused, 10u);
   EXPECT_EQ(require_value(session->sync(golden_->tokens, {})).reused, 10u);
   EXPECT_EQ(require_value(session->generate(greedy(64), {})).tokens, golden_->greedy);
+}
+
+TEST_F(SessionTest, ASnapshotServesWhereTheRingHasForgotten) {
+  std::vector<int32_t> prompt;
+  for (int32_t i = 0; i < 300; ++i) prompt.push_back(5 + i * 7 % 500);
+  const auto session = make(1024);
+  require_value(session->sync(prompt, {}));
+  const auto first = require_value(session->generate(greedy(500), {}));
+  // 799 positions were written, a ring holds 384: position 299 needs keys that are gone.
+  auto counts = require_value(session->sync(prompt, {}));
+  EXPECT_EQ(counts.reused, 299u);
+  EXPECT_EQ(require_value(session->generate(greedy(40), {})).tokens,
+            std::vector<int32_t>(first.tokens.begin(), first.tokens.begin() + 40));
+
+  // Cut below the snapshot: nothing is left to reuse, and nothing stale may be used.
+  std::vector<int32_t> other(prompt.begin(), prompt.begin() + 100);
+  counts = require_value(session->sync(other, {}));
+  EXPECT_EQ(counts.reused, 0u);
+  const auto again = require_value(session->generate(greedy(20), {}));
+  const auto fresh = make(1024);
+  require_value(fresh->sync(other, {}));
+  EXPECT_EQ(again.tokens, require_value(fresh->generate(greedy(20), {})).tokens);
 }
 
 TEST_F(SessionTest, SampledTokensDependOnTheSeedAlone) {
@@ -182,6 +206,13 @@ TEST(PrefillRows, FillsBucketsAndWastesLittle) {
   EXPECT_EQ(runtime::pick_prefill_rows(5000, 256), 256u);
   EXPECT_EQ(runtime::pick_prefill_rows(5000, 100), 64u);
   EXPECT_EQ(runtime::pick_prefill_rows(5000, 1), 8u);
+}
+
+TEST(NextRowLimit, KeepsSubmissionsBelowTheBound) {
+  EXPECT_EQ(runtime::next_row_limit(32, 0.1, 0.5), 64u);    // fast: twice as much is tried
+  EXPECT_EQ(runtime::next_row_limit(256, 0.1, 0.5), 256u);  // never beyond the largest pass
+  EXPECT_EQ(runtime::next_row_limit(32, 1.0, 0.5), 16u);    // too slow: half fits
+  EXPECT_EQ(runtime::next_row_limit(32, 100.0, 0.5), 8u);   // the smallest pass must run
 }
 
 TEST(RingSurvives, KnowsWhatTheNextPositionSees) {
