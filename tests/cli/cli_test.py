@@ -8,6 +8,7 @@ import json
 import math
 import os
 import pathlib
+import re
 import select
 import shutil
 import signal
@@ -177,6 +178,11 @@ class Chat(CliTest):
     def type(self, text):
         os.write(self.terminal, text)
 
+    def wait_for_reply(self):
+        """Until the model has written something: not the progress of reading, not white space."""
+        while not re.sub(rb"reading the prompt +\d+ %|\s", b"", self.seen):
+            self.seen += os.read(self.terminal, 4096)
+
     def test_turns_commands_and_end(self):
         self.expect(b">>> ")
         self.type(b"Hello\n")
@@ -197,7 +203,7 @@ class Chat(CliTest):
         self.type(b"/system Be brief.\n/clear\n/?\n")
         self.expect(b"/bye")
         self.expect(b">>> ")
-        time.sleep(1)  # the key means the end of input only once the line editor reads
+        time.sleep(1)  # before the line editor reads, the key means nothing
         self.type(b"\x04")
         self.assertEqual(self.process.wait(timeout=60), 0)
 
@@ -205,10 +211,10 @@ class Chat(CliTest):
         self.expect(b">>> ")
         self.type(b"/set predict 0\n")
         self.expect(b">>> ")
+        time.sleep(1)  # what is typed before the line editor reads is echoed twice
         self.type(b"Hi\n")
-        self.expect(b"Hi")
-        while not self.seen.strip():  # the reply has begun
-            self.seen += os.read(self.terminal, 4096)
+        self.expect(b"Hi\r\n")
+        self.wait_for_reply()
         self.process.send_signal(signal.SIGINT)
         self.expect(b">>> ")
         self.type(b"/stats\n")
