@@ -17,12 +17,13 @@ namespace {
 /// Activations, tables, staging and logits of the largest passes: far below this for the 12B.
 constexpr uint64_t kScratchReserve = 256 * kMiB;
 
-/// The folder for caches, or nothing where none are wanted.
-Result<std::optional<std::string>> find_cache_dir(const std::string& cache_dir) {
-  if (cache_dir == "none") return std::optional<std::string>();
-  if (!cache_dir.empty()) return std::optional(cache_dir);
-  KL_ASSIGN(std::string dir, os::cache_dir());
-  return std::optional(std::move(dir));
+/// Nothing where the caller wants no files, or where there is no place for them: what is cached is
+/// made anew at the next start.
+std::optional<std::string> find_cache_dir(const std::string& cache_dir) {
+  if (cache_dir == "none") return std::nullopt;
+  if (!cache_dir.empty()) return cache_dir;
+  auto found = os::cache_dir();
+  return found.ok() ? std::optional(std::move(found).value()) : std::nullopt;
 }
 
 /// The attention of each kind of layer once.
@@ -78,7 +79,7 @@ Status Engine::open_device(const EngineOptions& options) {
   KL_ASSIGN(const vk::DevicePlan plan, vk::plan_device(snapshots[choice.index]));
   KL_ASSIGN(device_, vk::Device::make(*instance_, choice.index, plan));
   memory_.usable_bytes = vk::usable_bytes(snapshots[choice.index], host_bytes);
-  KL_ASSIGN(const std::optional<std::string> cache_dir, find_cache_dir(options.cache_dir));
+  const std::optional<std::string> cache_dir = find_cache_dir(options.cache_dir);
   std::string pipeline_file;
   if (cache_dir) {
     const std::string& uuid = snapshots[choice.index].device_uuid;

@@ -327,6 +327,9 @@ class Devices(CliTest):
         files[0].write_bytes(b"damaged")
         self.assertEqual(self.ok(*generate, env=env), first)
         self.assertGreater(files[0].stat().st_size, 100)
+        # No place for a cache costs time, not the run; empty counts as unset.
+        nowhere = {"XDG_CACHE_HOME": "", "HOME": ""}
+        self.assertEqual(self.ok(*generate, env=nowhere), first)
 
 
 class Usage(CliTest):
