@@ -80,7 +80,6 @@ struct Device::State {
   VkDevice device = VK_NULL_HANDLE;
   VkQueue queue = VK_NULL_HANDLE;
   Handle<VkSemaphore, &vkDestroySemaphore> timeline;
-  Handle<VkCommandPool, &vkDestroyCommandPool> pool;
   uint64_t last_value = 0;  // of the newest submission
   std::atomic<bool> lost = false;
   std::atomic<uint64_t> submits = 0;
@@ -101,7 +100,6 @@ Device::~Device() {
   if (state_->device == VK_NULL_HANDLE) return;
   vkDeviceWaitIdle(state_->device);
   state_->timeline = {};
-  state_->pool = {};
   vkDestroyDevice(state_->device, nullptr);
 }
 
@@ -138,13 +136,6 @@ Result<std::unique_ptr<Device>> Device::make(Instance& instance, size_t index,
   VkSemaphore semaphore = VK_NULL_HANDLE;
   KL_VK(vkCreateSemaphore(state.device, &semaphore_info, nullptr, &semaphore));
   state.timeline = {state.device, semaphore};
-
-  auto pool_info = vk_info<VkCommandPoolCreateInfo>(VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO);
-  pool_info.flags = VK_COMMAND_POOL_CREATE_RESET_COMMAND_BUFFER_BIT;
-  pool_info.queueFamilyIndex = plan.queue_family;
-  VkCommandPool pool = VK_NULL_HANDLE;
-  KL_VK(vkCreateCommandPool(state.device, &pool_info, nullptr, &pool));
-  state.pool = {state.device, pool};
   return result;
 }
 
@@ -153,7 +144,6 @@ const Caps& Device::caps() const { return state_->plan.caps; }
 const DevicePlan& Device::plan() const { return state_->plan; }
 const DeviceSnapshot& Device::snapshot() const { return state_->snapshot; }
 Instance& Device::instance() const { return *state_->instance; }
-VkCommandPool Device::command_pool() const { return state_->pool.get(); }
 
 Result<uint64_t> Device::submit(std::span<const VkCommandBuffer> commands) {
   State& state = *state_;

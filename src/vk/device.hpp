@@ -59,7 +59,6 @@ class Device {
   [[nodiscard]] const DevicePlan& plan() const;
   [[nodiscard]] const DeviceSnapshot& snapshot() const;
   [[nodiscard]] Instance& instance() const;
-  [[nodiscard]] VkCommandPool command_pool() const;  // reset-able buffers, compute queue family
 
   /// Submits the command buffers in order as one vkQueueSubmit. Returns the timeline value that
   /// is reached when they have finished. Errors: device_lost, device, out_of_memory.
