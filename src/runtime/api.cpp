@@ -34,24 +34,6 @@ text::Role text_role(Role role) {
   return text::Role::user;
 }
 
-StopReason stop_reason(runtime::StopReason reason) {
-  switch (reason) {
-    case runtime::StopReason::end_token:
-      return StopReason::end_token;
-    case runtime::StopReason::stop_id:
-      return StopReason::stop_id;
-    case runtime::StopReason::max_tokens:
-      return StopReason::max_tokens;
-    case runtime::StopReason::context_full:
-      return StopReason::context_full;
-    case runtime::StopReason::callback:
-      return StopReason::callback;
-    case runtime::StopReason::cancelled:
-      return StopReason::cancelled;
-  }
-  return StopReason::cancelled;
-}
-
 Error no_vocabulary(const runtime::Engine& engine) {
   return {ErrorCode::unsupported,
           fmt::format("{}: the file has no vocabulary (tokenizer.ggml.model); use token ids",
@@ -169,8 +151,8 @@ Result<GenerateResult> Session::generate(const GenerateOptions& options,
             state_->session->generate(to_request(options, tokenizer), forward));
   const std::string rest = decoder ? decoder->flush() : std::string();
   if (!rest.empty() && on_token) on_token({generated.tokens.back(), rest});
-  return GenerateResult{stop_reason(generated.reason), std::move(generated.tokens),
-                        generated.seconds, generated.first_token_seconds};
+  return GenerateResult{generated.reason, std::move(generated.tokens), generated.seconds,
+                        generated.first_token_seconds};
 }
 
 void Session::cancel() { state_->session->cancel(); }

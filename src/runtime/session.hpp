@@ -12,6 +12,7 @@
 
 #include "base/result.hpp"
 #include "kernels/sample.hpp"
+#include "kimberlite/kimberlite.hpp"
 #include "runtime/engine.hpp"
 #include "runtime/kv_cache.hpp"
 #include "runtime/passes.hpp"
@@ -35,15 +36,6 @@ inline constexpr uint64_t kSnapshotBudgetBytes = uint64_t{1} << 30;
 struct SyncCounts {
   uint32_t reused = 0;
   uint32_t recomputed = 0;
-};
-
-enum class StopReason : uint8_t {
-  end_token,
-  stop_id,
-  max_tokens,
-  context_full,
-  callback,
-  cancelled
 };
 
 struct GenerateRequest {

@@ -58,7 +58,7 @@ TEST_F(SessionTest, GreedyTokensAreThoseOfTheOfficialImplementation) {
       }));
   EXPECT_EQ(out.tokens, golden_->greedy);
   EXPECT_EQ(streamed, golden_->greedy);
-  EXPECT_EQ(out.reason, runtime::StopReason::max_tokens);
+  EXPECT_EQ(out.reason, StopReason::max_tokens);
 }
 
 TEST_F(SessionTest, TheTokenLoopRecordsAndAllocatesNothing) {
@@ -119,10 +119,10 @@ TEST_F(SessionTest, ASnapshotServesWhereTheRingHasForgotten) {
   // 799 positions were written, a ring holds 384: position 299 needs keys that are gone.
   auto counts = require_value(session->sync(prompt, {}));
   EXPECT_EQ(counts.reused, 299u);
-  EXPECT_EQ(require_value(session->generate(greedy(40), {})).tokens,
-            std::vector<int32_t>(first.tokens.begin(), first.tokens.begin() + 40));
+  EXPECT_EQ(require_value(session->generate(greedy(200), {})).tokens,
+            std::vector<int32_t>(first.tokens.begin(), first.tokens.begin() + 200));
 
-  // Cut below the snapshot: nothing is left to reuse, and nothing stale may be used.
+  // Cut below the snapshot, and the ring has forgotten that place too: nothing may be reused.
   std::vector<int32_t> other(prompt.begin(), prompt.begin() + 100);
   counts = require_value(session->sync(other, {}));
   EXPECT_EQ(counts.reused, 0u);
@@ -153,12 +153,12 @@ TEST_F(SessionTest, StopsWhereItShould) {
   request.stop_ids = {golden_->greedy[4]};
   const auto first = std::find(golden_->greedy.begin(), golden_->greedy.end(), golden_->greedy[4]);
   Generated out = require_value(session->generate(request, {}));
-  EXPECT_EQ(out.reason, runtime::StopReason::stop_id);
+  EXPECT_EQ(out.reason, StopReason::stop_id);
   EXPECT_EQ(out.tokens.size(), static_cast<size_t>(first - golden_->greedy.begin()) + 1);
 
   require_value(session->sync(golden_->tokens, {}));
   out = require_value(session->generate(greedy(0), {}));
-  EXPECT_EQ(out.reason, runtime::StopReason::context_full);
+  EXPECT_EQ(out.reason, StopReason::context_full);
   EXPECT_EQ(session->tokens().size(), 64u);
   const auto full = session->generate(greedy(1), {});
   ASSERT_FALSE(full.ok());
@@ -167,7 +167,7 @@ TEST_F(SessionTest, StopsWhereItShould) {
 
   require_value(session->sync(golden_->tokens, {}));
   out = require_value(session->generate(greedy(0), [n = 0](int32_t) mutable { return ++n < 3; }));
-  EXPECT_EQ(out.reason, runtime::StopReason::callback);
+  EXPECT_EQ(out.reason, StopReason::callback);
   EXPECT_EQ(out.tokens.size(), 3u);
 
   require_value(session->sync(golden_->tokens, {}));
@@ -175,7 +175,7 @@ TEST_F(SessionTest, StopsWhereItShould) {
     session->cancel();
     return true;
   }));
-  EXPECT_EQ(out.reason, runtime::StopReason::cancelled);
+  EXPECT_EQ(out.reason, StopReason::cancelled);
   EXPECT_EQ(out.tokens.size(), 1u);
 }
 
@@ -194,6 +194,23 @@ TEST_F(SessionTest, RefusesWhatCannotBe) {
   }
   EXPECT_FALSE(Session::make(model_->engine(), UINT32_MAX, std::nullopt).ok());
   EXPECT_TRUE(Session::make(model_->engine(), 8, std::nullopt).ok());  // shorter than the window
+}
+
+/// The default class of arithmetic: prefill rounds activations as decode does, so that only the
+/// order of float32 sums differs, and the best token is the same.
+TEST_F(SessionTest, PrefillAgreesWithDecodeInTheDefaultClass) {
+  TinyModel model("tiny12-k", 43, formats::GgmlType::q4_0);
+  const auto session = require_value(Session::make(model.engine(), 128, std::nullopt));
+  for (const size_t n : {9u, 24u, 41u}) {
+    const std::span<const int32_t> prompt(golden_->tokens.data(), n);
+    int32_t best = -1;
+    require_ok(session->evaluate(prompt, [&](uint32_t, std::span<const float> logits) {
+      best = static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+    }));
+    EXPECT_EQ(require_value(session->sync(std::vector<int32_t>{3}, {})).reused, 0u);
+    require_value(session->sync(prompt, {}));
+    EXPECT_EQ(require_value(session->generate(greedy(1), {})).tokens, std::vector<int32_t>{best});
+  }
 }
 
 TEST(PrefillRows, FillsBucketsAndWastesLittle) {
