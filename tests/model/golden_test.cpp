@@ -9,6 +9,7 @@
 #include "kernels/kv_layout.hpp"
 #include "model/decoder.hpp"
 #include "model_fixture.hpp"
+#include "runtime/session.hpp"
 
 namespace kimberlite::testing {
 namespace {
@@ -50,6 +51,16 @@ TEST_P(GoldenTest, LogitsAtEveryPositionAgree) {
     const auto logits = run.columns({golden_.tokens[position]}, static_cast<uint32_t>(position));
     ASSERT_LE(max_difference(logits, golden_.logits().row(position)), 1e-3) << position;
   }
+}
+
+TEST_P(GoldenTest, GreedyTokensAgree) {
+  TinyModel model(GetParam(), golden_.seed, formats::GgmlType::f32, precise());
+  const auto session = require_value(runtime::Session::make(model.engine(), 128, std::nullopt));
+  require_value(session->sync(golden_.tokens, {}));
+  runtime::GenerateRequest request;
+  request.sampling.temperature = 0;
+  request.max_tokens = static_cast<uint32_t>(golden_.greedy.size());
+  EXPECT_EQ(require_value(session->generate(request, {})).tokens, golden_.greedy);
 }
 
 TEST_P(GoldenTest, HiddenStatesOfEveryLayerAgree) {
