@@ -8,8 +8,8 @@
 //   x       f32 [n_columns, 4 x_units]        INT8: u32 [n_columns, 4 x_units]
 //   y       f32 [n_columns, y_stride]
 //
-// Grid: x = tile of COLUMNS columns, y = workgroup of whole panels of 64 rows. A lane has
-// 64 / LANES rows. Accumulation: float32, precise, in the order of K; with SPLIT_K (GPUs) SPLITS
+// Grid: x = tile of COLUMNS columns (the last one may be wider than what is left), y = workgroup of
+// whole panels of 64 rows. A lane has 64 / LANES rows. Accumulation: float32, precise, in the order of K; with SPLIT_K (GPUs) SPLITS
 // groups of lanes take every SPLITS-th step and their sums are added in order. Neither depends
 // on the number of columns. Source: lanes as rows and 64-row panels, the fastest of the
 // shapes measured on lavapipe (2.4 to 3.5 times lanes along K from memory).
@@ -43,6 +43,7 @@ layout(binding = 3, std430) writeonly buffer Y { float y[]; };
 void main() {
   find_panel();
   [[unroll]] for (uint i = 0; i < ROWS * COLUMNS; ++i) acc[i] = 0.0;
-  for (uint step = split; step < p.n_steps; step += SPLITS) add_step(step);
+  const uint n_steps = p.n_steps;  // CPU drivers gather a push constant anew at every use in a loop
+  for (uint step = split; step < n_steps; step += SPLITS) add_step(step);
   store_panel();
 }

@@ -8,7 +8,8 @@ struct MatvecPush {
   u32 first_row;  // row of y that row 0 of the shard computes
   u32 n_rows;     // rows of the shard that exist
   u32 y_stride;   // elements from one column of y to the next
+  u32 n_columns;  // of x and y; the last tile may be wider
   f32 softcap;    // c in c * tanh(y / c); 0: none
 };
-CHECK_PUSH(MatvecPush, 28)
+CHECK_PUSH(MatvecPush, 32)
 KL_STRUCTS_END

@@ -21,14 +21,20 @@ bool panel_exists;
 uint lane;          // 0..LANES-1
 uint split;         // 0..SPLITS-1
 uint column0;       // first column of the tile
+uint first_step;    // of the panel
+uint x_row[COLUMNS];  // where each column of the tile starts in x, in units
 
 // Grid: x = tile of COLUMNS columns, y = workgroup of whole panels.
 void find_panel() {
   column0 = gl_WorkGroupID.x * COLUMNS;
+  [[unroll]] for (uint c = 0; c < COLUMNS; ++c) {
+    x_row[c] = min(column0 + c, p.n_columns - 1) * p.x_units;
+  }
   const uint thread = gl_WorkGroupID.y * gl_WorkGroupSize.x + gl_LocalInvocationID.x;
   const uint wanted = thread / (LANES * SPLITS);
   panel_exists = wanted < p.n_panels;
   panel = min(wanted, p.n_panels - 1);
+  first_step = panel * p.n_steps;
   split = thread / LANES % SPLITS;
   lane = thread % LANES;
 }

@@ -114,7 +114,7 @@ void add_block(uint first, uint block) {
 
 #if defined(TYPE_F32) || defined(TYPE_F16) || defined(TYPE_BF16)
 void add_step(uint step) {
-  add_block((panel * p.n_steps + step) * UNITS * 64, step);
+  add_block((first_step + step) * UNITS * 64, step);
 }
 #endif
 
@@ -125,7 +125,7 @@ void add_step(uint step) {
 #define CODE_BIAS 128.0
 #endif
 void add_step(uint step) {
-  const uint at = panel * p.n_steps + step;
+  const uint at = first_step + step;
   clear_part();
   add_block(at * UNITS * 64, step);
   [[unroll]] for (uint g = 0; g < ROWS; ++g) {
@@ -137,7 +137,7 @@ void add_step(uint step) {
 #include "common/panel_product_q6_k.glsl"
 #elif defined(TYPE_Q4_K)
 void add_step(uint step) {
-  const uint at = panel * p.n_steps + step;
+  const uint at = first_step + step;
   uint d_dmin[ROWS];
   [[unroll]] for (uint g = 0; g < ROWS; ++g) d_dmin[g] = q4_k_scales(at * 64, g);
   for (uint b = 0; b < 8; ++b) {

@@ -20,14 +20,14 @@ void begin_block(uint block) {
   x_block = block;
   if (!SPREAD) return;
   [[unroll]] for (uint c = 0; c < COLUMNS; ++c) {
-    const uint first = (column0 + c) * p.x_units + block * X_UNITS;
+    const uint first = x_row[c] + block * X_UNITS;
     x_held[c] = ivec4(LOAD_WIDE(x, first + (gl_SubgroupInvocationID & 7)));
   }
 }
 
 ivec4 x_of(uint c, uint j) {
   if (SPREAD) return subgroupShuffle(x_held[c], (gl_SubgroupInvocationID & ~7u) + j);
-  return ivec4(LOAD_WIDE(x, (column0 + c) * p.x_units + x_block * X_UNITS + j));
+  return ivec4(LOAD_WIDE(x, x_row[c] + x_block * X_UNITS + j));
 }
 
 // Two rows in one multiplication: the sum of 16 products is at most 16 * 15 * 127 = 30480 in
@@ -93,7 +93,7 @@ void add_block(uint first, uint block) {
     }
   }
   [[unroll]] for (uint c = 0; c < COLUMNS; ++c) {
-    const uint x_first = (column0 + c) * p.x_units + block * X_UNITS;
+    const uint x_first = x_row[c] + block * X_UNITS;
     const uvec4 low = LOAD_WIDE(x, x_first);
     const uvec4 high = LOAD_WIDE(x, x_first + 1);
     [[unroll]] for (uint g = 0; g < ROWS; ++g) {
@@ -118,7 +118,7 @@ int x_sum[COLUMNS];
 
 void read_x_scales() {
   [[unroll]] for (uint c = 0; c < COLUMNS; ++c) {
-    const uint at = (column0 + c) * p.x_units + x_block * X_UNITS + X_UNITS - 1;
+    const uint at = x_row[c] + x_block * X_UNITS + X_UNITS - 1;
     const uvec4 unit = LOAD_WIDE(x, at);
     x_scale[c] = uintBitsToFloat(unit.x);
     x_sum[c] = int(unit.y);
@@ -134,7 +134,7 @@ const int CODE_BIAS = 8;
 #define STEP_UNITS 64
 #endif
 void add_step(uint step) {
-  const uint at = panel * p.n_steps + step;
+  const uint at = first_step + step;
   clear_total();
   add_block(at * STEP_UNITS, step);
   read_x_scales();
@@ -150,7 +150,7 @@ void add_step(uint step) {
 }
 #elif defined(TYPE_Q4_K)
 void add_step(uint step) {
-  const uint at = panel * p.n_steps + step;
+  const uint at = first_step + step;
   uint d_dmin[ROWS];
   [[unroll]] for (uint g = 0; g < ROWS; ++g) d_dmin[g] = q4_k_scales(at * 64, g);
   for (uint b = 0; b < 8; ++b) {

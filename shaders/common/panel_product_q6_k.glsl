@@ -52,7 +52,7 @@ void add_chunk(uint first_unit, uint first_scale, uint block, float d[ROWS]) {
 
 // Scales of a superblock: 4 x 64 words of four int8 (one chunk of a row each), then 64 f16 d.
 void add_step(uint step) {
-  const uint at = panel * p.n_steps + step;
+  const uint at = first_step + step;
   float d[ROWS];
   [[unroll]] for (uint g = 0; g < ROWS; ++g) d[g] = scale_half(at * 72 + 64, g);
   for (uint chunk = 0; chunk < 4; ++chunk) {

@@ -8,8 +8,9 @@ float finish_value(float value) {
 
 void store_value(uint g, uint c, float value) {
   const uint row = panel * 64 + row_of(g);
-  if (panel_exists && row < p.n_rows) {
-    y[(column0 + c) * p.y_stride + p.first_row + row] = finish_value(value);
+  const uint column = column0 + c;
+  if (panel_exists && row < p.n_rows && column < p.n_columns) {
+    y[column * p.y_stride + p.first_row + row] = finish_value(value);
   }
 }
 

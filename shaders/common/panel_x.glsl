@@ -17,10 +17,9 @@ float x_sum[COLUMNS];   // complete when the last x_of of the group has been cal
 vec4 field_scale(uint j);  // 1 / place value, by weight type
 
 vec4 load_x(uint c, uint j) {
-  const uint row = (column0 + c) * p.x_units;
   const uint unit = x_block * 8 + j;
-  if (!TAIL) return uintBitsToFloat(LOAD_WIDE(x, row + unit));
-  const vec4 value = uintBitsToFloat(LOAD_WIDE(x, row + min(unit, p.x_units - 1)));
+  if (!TAIL) return uintBitsToFloat(LOAD_WIDE(x, x_row[c] + unit));
+  const vec4 value = uintBitsToFloat(LOAD_WIDE(x, x_row[c] + min(unit, p.x_units - 1)));
   return unit < p.x_units ? value : vec4(0.0);
 }
 

@@ -177,7 +177,6 @@ void add_panel_product(graph::Graph& graph, const KernelDesc& kernel, const Pack
                        uint32_t tile_columns, float softcap) {
   check_operands(w, x, y);
   const auto n_columns = static_cast<uint32_t>(x.shape[0]);
-  KL_CHECK(n_columns % tile_columns == 0, "columns that are no whole number of tiles");
   for (const Shard& shard : w.shards) {
     const uint64_t n_panels = div_up(shard.n_rows, kPanelRows);
     graph::Node node;
@@ -191,9 +190,9 @@ void add_panel_product(graph::Graph& graph, const KernelDesc& kernel, const Pack
     node.set_push(shaders::MatvecPush{
         static_cast<uint32_t>(n_panels), static_cast<uint32_t>(w.n_steps),
         static_cast<uint32_t>(x.shape[1] / 4), static_cast<uint32_t>(shard.first_row),
-        static_cast<uint32_t>(shard.n_rows), static_cast<uint32_t>(w.n_rows), softcap});
+        static_cast<uint32_t>(shard.n_rows), static_cast<uint32_t>(w.n_rows), n_columns, softcap});
     const uint64_t n_groups = div_up<uint64_t>(n_panels, shape.panels_per_workgroup());
-    node.grid = {n_columns / tile_columns, static_cast<uint32_t>(n_groups), 1};
+    node.grid = {div_up(n_columns, tile_columns), static_cast<uint32_t>(n_groups), 1};
     node.bytes_touched = shard.codes.n_bytes + shard.scales.n_bytes + x.n_bytes +
                          shard.n_rows * n_columns * sizeof(float);
     graph.add(std::move(node));
