@@ -27,11 +27,12 @@ double submission_bound_seconds(const vk::Caps& caps) {
 
 }  // namespace
 
-uint32_t pick_prefill_rows(uint32_t n_left, uint32_t limit) {
+uint32_t pick_prefill_rows(uint32_t n_left, uint32_t limit, bool pads) {
   const uint32_t largest =
       std::min(std::bit_floor(std::max(limit, kMinPrefillRows)), kMaxPrefillRows);
   const uint32_t bucket = std::clamp(std::bit_ceil(n_left), kMinPrefillRows, largest);
-  const bool wasteful = bucket > kMinPrefillRows && n_left * 4 < bucket * 3;
+  const uint32_t enough = pads ? bucket / 4 * 3 : bucket;
+  const bool wasteful = bucket > kMinPrefillRows && n_left < enough;
   return wasteful ? bucket / 2 : bucket;
 }
 
@@ -142,9 +143,10 @@ Status Session::prefill(std::span<const int32_t> tokens,
   const auto n_end = static_cast<uint32_t>(tokens.size() - 1);
   const uint32_t n_begin = n_cached_;
   const double bound = submission_bound_seconds(engine_->device().caps());
+  const bool is_cpu = engine_->device().caps().is_cpu;
   while (n_cached_ < n_end) {
     if (cancelled_) return Error{ErrorCode::cancelled, "prefill was cancelled"};
-    const uint32_t n_rows = pick_prefill_rows(n_end - n_cached_, row_limit_);
+    const uint32_t n_rows = pick_prefill_rows(n_end - n_cached_, row_limit_, !is_cpu);
     const uint32_t n_used = std::min(n_rows, n_end - n_cached_);
     KL_ASSIGN(const graph::Executable* pass, passes_.get({PassEnd::cache, n_rows}));
     sequence_.write_columns(tokens.subspan(n_cached_, n_used), n_cached_, n_rows);

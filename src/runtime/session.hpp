@@ -22,9 +22,10 @@
 namespace kimberlite::runtime {
 
 /// Rows of the next prefill pass when `n_left` positions are left: the smallest bucket that wastes
-/// at most a quarter of its rows, else the largest that is filled. Buckets are 8, 16, ... up to
+/// at most a quarter of its rows (`pads`, where a pass reads each weight once whatever its rows; a
+/// CPU driver pays for each row), else the largest that is filled. Buckets are 8, 16, ... up to
 /// kMaxPrefillRows; none is larger than `limit` (at least 8). Pure.
-[[nodiscard]] uint32_t pick_prefill_rows(uint32_t n_left, uint32_t limit);
+[[nodiscard]] uint32_t pick_prefill_rows(uint32_t n_left, uint32_t limit, bool pads);
 
 /// The row limit after a pass of `n_rows` took `seconds`: what fits `bound_seconds` at that speed,
 /// at most twice as much as was tried. Pure.

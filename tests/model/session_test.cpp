@@ -214,15 +214,17 @@ TEST_F(SessionTest, PrefillAgreesWithDecodeInTheDefaultClass) {
 }
 
 TEST(PrefillRows, FillsBucketsAndWastesLittle) {
-  EXPECT_EQ(runtime::pick_prefill_rows(1, 256), 8u);
-  EXPECT_EQ(runtime::pick_prefill_rows(8, 256), 8u);
-  EXPECT_EQ(runtime::pick_prefill_rows(9, 256), 8u);
-  EXPECT_EQ(runtime::pick_prefill_rows(12, 256), 16u);
-  EXPECT_EQ(runtime::pick_prefill_rows(40, 256), 32u);
-  EXPECT_EQ(runtime::pick_prefill_rows(60, 256), 64u);
-  EXPECT_EQ(runtime::pick_prefill_rows(5000, 256), 256u);
-  EXPECT_EQ(runtime::pick_prefill_rows(5000, 100), 64u);
-  EXPECT_EQ(runtime::pick_prefill_rows(5000, 1), 8u);
+  EXPECT_EQ(runtime::pick_prefill_rows(1, 256, true), 8u);
+  EXPECT_EQ(runtime::pick_prefill_rows(8, 256, true), 8u);
+  EXPECT_EQ(runtime::pick_prefill_rows(9, 256, true), 8u);
+  EXPECT_EQ(runtime::pick_prefill_rows(12, 256, true), 16u);
+  EXPECT_EQ(runtime::pick_prefill_rows(12, 256, false), 8u);
+  EXPECT_EQ(runtime::pick_prefill_rows(4, 256, false), 8u);
+  EXPECT_EQ(runtime::pick_prefill_rows(40, 256, true), 32u);
+  EXPECT_EQ(runtime::pick_prefill_rows(60, 256, true), 64u);
+  EXPECT_EQ(runtime::pick_prefill_rows(5000, 256, true), 256u);
+  EXPECT_EQ(runtime::pick_prefill_rows(5000, 100, true), 64u);
+  EXPECT_EQ(runtime::pick_prefill_rows(5000, 1, true), 8u);
 }
 
 TEST(NextRowLimit, KeepsSubmissionsBelowTheBound) {
