@@ -1,12 +1,12 @@
 #version 450
 // out = gelu_tanh(gate) * up, element by element.
 //
-//   gate  f32 [n, width]
-//   up    f32 [n, width]
-//   out   f32 [n, width]   may be gate or up itself
+//   gate  f32 [n, gate_stride]   the elements gate_first.. of each row
+//   up    f32 [n, up_stride]     the elements up_first.. of each row
+//   out   f32 [n, width]         may be gate or up itself where they have this shape
 //
-// Grid: x, y = tiles of 4 elements an invocation; x runs fastest. Accumulation: none; every
-// operation is precise, so that an element's bits do not depend on n.
+// Grid: x = tiles of 4 elements an invocation, y = row. Accumulation: none; every operation is
+// precise, so that an element's bits do not depend on n.
 // Source: Shazeer 2020, "GLU Variants Improve Transformer"; transformers, gelu_pytorch_tanh.
 #extension GL_GOOGLE_include_directive : require
 
@@ -20,12 +20,14 @@ layout(binding = 1, std430) readonly buffer Up { float up[]; };
 layout(binding = 2, std430) writeonly buffer Out { float result[]; };
 
 void main() {
-  const uint tile = gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x;
-  uint i = tile * 4 * gl_WorkGroupSize.x + gl_LocalInvocationIndex;
+  const uint row = gl_WorkGroupID.y;
+  const uint gate_row = row * p.gate_stride + p.gate_first;
+  const uint up_row = row * p.up_stride + p.up_first;
+  uint i = gl_WorkGroupID.x * 4 * gl_WorkGroupSize.x + gl_LocalInvocationIndex;
   for (uint step = 0; step < 4; ++step, i += gl_WorkGroupSize.x) {
-    if (i < p.n_elements) {
-      precise const float value = gelu_tanh(gate[i]) * up[i];
-      result[i] = value;
+    if (i < p.width) {
+      precise const float value = gelu_tanh(gate[gate_row + i]) * up[up_row + i];
+      result[row * p.width + i] = value;
     }
   }
 }

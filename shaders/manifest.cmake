@@ -6,6 +6,8 @@ kimberlite_module(rms_norm SOURCE rms_norm.comp)
 kimberlite_module(rms_norm_workgroup SOURCE rms_norm.comp DEFINES WORKGROUP_ROWS)
 kimberlite_module(residual_norm SOURCE residual_norm.comp)
 kimberlite_module(residual_norm_workgroup SOURCE residual_norm.comp DEFINES WORKGROUP_ROWS)
+kimberlite_module(residual_add SOURCE residual_norm.comp DEFINES ADD_ONLY)
+kimberlite_module(residual_add_workgroup SOURCE residual_norm.comp DEFINES ADD_ONLY WORKGROUP_ROWS)
 
 # gated activation
 kimberlite_module(geglu SOURCE geglu.comp)

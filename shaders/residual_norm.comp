@@ -2,7 +2,7 @@
 // The seam between two blocks of a Gemma layer, for every row:
 //
 //   x = (x + rms(delta) * post) * scale
-//   y = rms(x) * next
+//   y = rms(x) * next                      not with ADD_ONLY
 //
 //   delta  f32 [n_rows, width]   output of attention or of the MLP; width a multiple of 4
 //   post   f32 [width]           post-attention or post-feedforward norm
@@ -25,8 +25,10 @@ layout(push_constant, std430) uniform Push { ResidualNormPush p; };
 layout(binding = 0, std430) readonly buffer Delta { vec4 delta[]; };
 layout(binding = 1, std430) readonly buffer Post { vec4 post[]; };
 layout(binding = 2, std430) buffer X { vec4 x[]; };
+#ifndef ADD_ONLY
 layout(binding = 3, std430) readonly buffer Next { vec4 next[]; };
 layout(binding = 4, std430) writeonly buffer Y { vec4 y[]; };
+#endif
 
 float add_squares(vec4 value, float sum_so_far) {
   precise float sum = sum_so_far;
@@ -58,6 +60,7 @@ void main() {
     x[first + i] = value;
     sum = add_squares(value, sum);
   }
+#ifndef ADD_ONLY
   const float x_factor = rms_factor(sum);
 
   for (uint i = ROW_LANE; i < p.width4; i += ROW_LANES) {
@@ -65,4 +68,5 @@ void main() {
     precise const vec4 weighted = normed * next[i];
     y[first + i] = weighted;
   }
+#endif
 }

@@ -62,6 +62,14 @@ struct Tensor {
     return {range.buffer, kExternal, range.offset_bytes, n_bytes, dtype, shape};
   }
 
+  /// The same elements in another shape.
+  [[nodiscard]] Tensor reshaped(Shape other) const {
+    KL_CHECK(other.n_elements() == shape.n_elements(), "a shape of another size");
+    Tensor view = *this;
+    view.shape = other;
+    return view;
+  }
+
   /// `n_rows` rows (slowest axis) from `first_row` on. The byte offset must keep the device's
   /// storage alignment; Graph::add checks it.
   [[nodiscard]] Tensor rows(uint64_t first_row, uint64_t n_rows) const {

@@ -26,27 +26,32 @@ constexpr uint64_t kElementsPerInvocation = 4;
 
 const graph::KernelDesc kGeglu{"geglu", kBindings, sizeof(shaders::GegluPush), kVariants};
 
-void add_geglu(graph::Graph& graph, const Tensor& gate, const Tensor& up, const Tensor& out,
-               std::string label) {
-  KL_CHECK(gate.dtype == DType::f32 && up.dtype == DType::f32 && out.dtype == DType::f32,
-           "float32 activations");
-  KL_CHECK(gate.shape == up.shape && gate.shape == out.shape, "rows of different shapes");
-  KL_CHECK(gate.n_elements() <= UINT32_MAX / 2, "more elements than 32 bits count");
-
-  const uint64_t n_elements = gate.n_elements();
+void add_geglu(graph::Graph& graph, const ColumnSlice& gate, const ColumnSlice& up,
+               const Tensor& out, std::string label) {
+  KL_CHECK(out.dtype == DType::f32 && out.shape.rank() == 2, "a float32 result [n, width]");
+  const uint64_t width = out.shape[1];
+  for (const ColumnSlice* slice : {&gate, &up}) {
+    const Tensor& rows = slice->rows;
+    KL_CHECK(rows.dtype == DType::f32 && rows.shape.rank() == 2, "float32 activations [n, any]");
+    KL_CHECK(rows.shape[0] == out.shape[0] && slice->first + width <= rows.shape[1],
+             "rows of different shapes");
+    KL_CHECK(rows.n_elements() <= UINT32_MAX, "more elements than 32 bits count");
+  }
   const uint32_t workgroup = std::min<uint32_t>(256, graph.caps().max_workgroup_size);
-  const uint64_t n_tiles = div_up(n_elements, workgroup * kElementsPerInvocation);
-  const uint64_t grid_y = div_up<uint64_t>(n_tiles, graph.caps().max_grid_x);
 
   graph::Node node;
   node.kernel = &kGeglu;
   node.variant = &graph.pick(kGeglu);
   node.label = std::move(label);
-  node.tensors = {gate, up, out};
+  node.tensors = {gate.rows, up.rows, out};
   node.constants = {workgroup};
-  node.set_push(shaders::GegluPush{static_cast<uint32_t>(n_elements)});
-  node.grid = {static_cast<uint32_t>(div_up(n_tiles, grid_y)), static_cast<uint32_t>(grid_y), 1};
-  node.bytes_touched = gate.n_bytes + up.n_bytes + out.n_bytes;
+  node.set_push(
+      shaders::GegluPush{static_cast<uint32_t>(width), static_cast<uint32_t>(gate.rows.shape[1]),
+                         static_cast<uint32_t>(gate.first), static_cast<uint32_t>(up.rows.shape[1]),
+                         static_cast<uint32_t>(up.first)});
+  node.grid = {static_cast<uint32_t>(div_up<uint64_t>(width, workgroup * kElementsPerInvocation)),
+               static_cast<uint32_t>(out.shape[0]), 1};
+  node.bytes_touched = 3 * out.n_bytes;
   graph.add(std::move(node));
 }
 

@@ -37,9 +37,9 @@ constexpr std::array kMatrixKinds{
 };
 
 std::vector<const KernelDesc*> list_kernels() {
-  std::vector<const KernelDesc*> all{&kRmsNorm,        &kResidualNorm,   &kGeglu,
-                                     &kRopeKv,         &kRopeQ,          &kAttention,
-                                     &kAttentionSplit, &kAttentionMerge, &kAttentionPrefill};
+  std::vector<const KernelDesc*> all{
+      &kRmsNorm, &kResidualNorm, &kResidualAdd,    &kGeglu,          &kRopeKv,
+      &kRopeQ,   &kAttention,    &kAttentionSplit, &kAttentionMerge, &kAttentionPrefill};
   for (const MatrixKind& kind : kMatrixKinds) {
     all.push_back(&matvec_kernel(kind.type, kind.linear_class));
     all.push_back(&matmul_kernel(kind.type, kind.linear_class));

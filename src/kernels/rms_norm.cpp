@@ -28,6 +28,11 @@ constexpr std::array kResidualBindings{BindingDesc{"delta"}, BindingDesc{"post"}
 constexpr std::array kResidualVariants{
     Variant{"workgroup", "residual_norm_workgroup", has_workgroup_rows},
     Variant{"portable", "residual_norm"}};
+constexpr std::array kAddBindings{BindingDesc{"delta"}, BindingDesc{"post"},
+                                  BindingDesc{"x", Access::read_write}};
+constexpr std::array kAddVariants{
+    Variant{"workgroup", "residual_add_workgroup", has_workgroup_rows},
+    Variant{"portable", "residual_add"}};
 
 void check_rows(const Tensor& tensor, const Tensor& like) {
   KL_CHECK(tensor.dtype == DType::f32 && tensor.shape == like.shape, "rows of different shapes");
@@ -43,6 +48,8 @@ const graph::KernelDesc kRmsNorm{"rms_norm", kNormBindings, sizeof(shaders::RmsN
                                  kNormVariants};
 const graph::KernelDesc kResidualNorm{"residual_norm", kResidualBindings,
                                       sizeof(shaders::ResidualNormPush), kResidualVariants};
+const graph::KernelDesc kResidualAdd{"residual_add", kAddBindings,
+                                     sizeof(shaders::ResidualNormPush), kAddVariants};
 
 void add_rms_norm(graph::Graph& graph, const Tensor& x, const Tensor& weight, const Tensor& y,
                   float eps, std::string label) {
@@ -66,15 +73,20 @@ void add_residual_norm(graph::Graph& graph, const ResidualNorm& args, std::strin
   const Shape& shape = args.x.shape;
   KL_CHECK(shape.rank() == 2 && shape[1] % 4 == 0, "rows of a multiple of 4");
   check_rows(args.delta, args.x);
-  check_rows(args.y, args.x);
   check_weight(args.post, shape[1]);
-  check_weight(args.next, shape[1]);
+  const bool norms = args.next.valid();
+  const graph::KernelDesc& kernel = norms ? kResidualNorm : kResidualAdd;
 
   graph::Node node;
-  node.kernel = &kResidualNorm;
-  node.variant = &graph.pick(kResidualNorm);
+  node.kernel = &kernel;
+  node.variant = &graph.pick(kernel);
   node.label = std::move(label);
-  node.tensors = {args.delta, args.post, args.x, args.next, args.y};
+  node.tensors = {args.delta, args.post, args.x};
+  if (norms) {
+    check_rows(args.y, args.x);
+    check_weight(args.next, shape[1]);
+    node.tensors.insert(node.tensors.end(), {args.next, args.y});
+  }
   node.constants = {row_workgroup_size(*node.variant, graph.caps())};
   node.set_push(
       shaders::ResidualNormPush{static_cast<uint32_t>(shape[1] / 4), args.eps, args.scale});

@@ -16,6 +16,7 @@ using formats::GgufFile;
 constexpr uint32_t kMaxLayers = 512;
 constexpr uint32_t kMaxHeads = 1024;
 constexpr uint32_t kMaxWidth = 1u << 17;
+constexpr uint32_t kMaxPerLayerWidth = 4096;
 constexpr uint32_t kMaxVocab = 1u << 20;
 constexpr uint32_t kMaxContext = 1u << 18;  // the RoPE tables reach position 262,143
 
@@ -43,12 +44,6 @@ Status check_supported(const GgufFile& file) {
   };
   KL_ASSIGN(const uint32_t experts, file.u32_or(key("expert_count"), 0));
   if (experts != 0) return refuse("expert_count", experts, "mixture-of-experts models");
-  KL_ASSIGN(const uint32_t per_layer, file.u32_or(key("embedding_length_per_layer_input"), 0));
-  if (per_layer != 0) {
-    return refuse("embedding_length_per_layer_input", per_layer, "per-layer embeddings (E2B, E4B)");
-  }
-  KL_ASSIGN(const uint32_t shared, file.u32_or(key("attention.shared_kv_layers"), 0));
-  if (shared != 0) return refuse("attention.shared_kv_layers", shared, "layers that share KV");
   return {};
 }
 
@@ -109,6 +104,49 @@ Status read_rope(const GgufFile& file, ModelConfig& config) {
   config.rope_sliding.n_pairs = config.rope_sliding.head_dim / 2;
   KL_ASSIGN(config.rope_full.n_pairs, rotating_pairs(file, config.rope_full.head_dim));
   return {};
+}
+
+/// The last layers may read K and V of the last earlier one of their kind.
+Status read_shared_kv(const GgufFile& file, ModelConfig& config) {
+  const std::string name = key("attention.shared_kv_layers");
+  KL_ASSIGN(const uint32_t n_shared, file.u32_or(name, 0));
+  if (n_shared >= config.n_layers) {
+    return file.key_error(
+        name, fmt::format("is {}, expected fewer than the {} layers", n_shared, config.n_layers));
+  }
+  config.n_kv_layers = config.n_layers - n_shared;
+  for (uint32_t i = 0; i < config.n_layers; ++i) {
+    LayerConfig& layer = config.layers[i];
+    layer.kv_layer = i;
+    if (i < config.n_kv_layers) continue;
+    uint32_t donor = config.n_kv_layers;
+    while (donor > 0 && config.layers[donor - 1].kind != layer.kind) --donor;
+    if (donor == 0) {
+      return file.key_error(name, fmt::format("is {}, but no layer before {} has the attention of "
+                                              "layer {}",
+                                              n_shared, config.n_kv_layers, i));
+    }
+    layer.kv_layer = donor - 1;
+    if (layer.n_kv_heads != config.layers[donor - 1].n_kv_heads) {
+      return file.key_error(
+          key("attention.head_count_kv"),
+          fmt::format("of layer {} is {}, but layer {}, whose K and V it reads, "
+                      "has {}",
+                      i, layer.n_kv_heads, donor - 1, config.layers[donor - 1].n_kv_heads));
+    }
+  }
+  return {};
+}
+
+/// Values of a layer in the second embedding table; 0 where a file has none.
+Result<uint32_t> read_per_layer_width(const GgufFile& file) {
+  const std::string name = key("embedding_length_per_layer_input");
+  KL_ASSIGN(const uint32_t width, file.u32_or(name, 0));
+  if (width % 32 != 0 || width > kMaxPerLayerWidth) {
+    return file.key_error(
+        name, fmt::format("is {}, expected a multiple of 32 up to {}", width, kMaxPerLayerWidth));
+  }
+  return width;
 }
 
 Status read_layers(const GgufFile& file, ModelConfig& config) {
@@ -192,7 +230,9 @@ Result<ModelConfig> read_config(const GgufFile& file) {
   }
   config.embedding_scale = std::sqrt(static_cast<float>(config.width));
   KL_TRY(read_rope(file, config));
+  KL_ASSIGN(config.per_layer_width, read_per_layer_width(file));
   KL_TRY(read_layers(file, config));
+  KL_TRY(read_shared_kv(file, config));
   return config;
 }
 

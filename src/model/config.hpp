@@ -21,6 +21,8 @@ struct LayerConfig {
   uint32_t head_dim = 0;
   uint32_t ffn_width = 0;
   bool k_is_v = false;  // no V projection: V is the raw K, normed without weight
+  /// The layer whose K and V it reads: itself, or an earlier one of the same kind.
+  uint32_t kv_layer = 0;
 
   [[nodiscard]] uint32_t q_width() const { return n_heads * head_dim; }
   [[nodiscard]] uint32_t kv_width() const { return n_kv_heads * head_dim; }
@@ -44,6 +46,9 @@ struct ModelConfig {
   float rms_eps = 0;
   float softcap = 0;          // of the logits; 0 = none
   float embedding_scale = 0;  // sqrt(width)
+  /// Values that each layer gets from a second embedding table (E2B, E4B); 0: there is none.
+  uint32_t per_layer_width = 0;
+  uint32_t n_kv_layers = 0;  // the first so many have K and V of their own
   RopeConfig rope_sliding;
   RopeConfig rope_full;
   std::vector<LayerConfig> layers;

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
+#include <numbers>
 
 #include "kernels/embed.hpp"
 #include "kernels/geglu.hpp"
@@ -33,6 +35,7 @@ class DecoderBuilder {
     x_ = options.residual.value_or(rows("x", config_.width));
     kernels::add_embed(graph_, weights_.embedding(), state_.columns, x_, config_.embedding_scale,
                        "token_embd");
+    if (config_.per_layer_width != 0) add_per_layer_inputs();
     Tensor normed = rows("attn_in", config_.width);
     kernels::add_rms_norm(graph_, x_, weights_.layers()[0].attn_norm, normed, config_.rms_eps,
                           "blk.0.attn_norm");
@@ -62,28 +65,35 @@ class DecoderBuilder {
     return y;
   }
 
+  /// What every layer gets of the token and of the first residual stream (E2B, E4B):
+  /// (rms(proj(x) / sqrt(width)) norm + sqrt(P) table[token]) / sqrt(2), P values for each layer.
+  void add_per_layer_inputs() {
+    const PerLayerWeights& weights = weights_.per_layer();
+    const uint64_t p = config_.per_layer_width;
+    const uint64_t all = config_.n_layers * p;
+    per_layer_ = rows("per_layer", all);
+    kernels::add_embed(graph_, weights.table, state_.columns, per_layer_,
+                       std::sqrt(static_cast<float>(p)), "per_layer_token_embd");
+    kernels::LinearInput input(x_, "per_layer_model_proj.act");
+    const Tensor context = add_product(weights.proj, input, "per_layer_model_proj");
+    // The factor 1 / sqrt(width) cancels in the norm but for its epsilon.
+    const float eps = config_.rms_eps * static_cast<float>(config_.width);
+    const Shape by_layer{n_columns_ * config_.n_layers, p};
+    kernels::add_residual_norm(graph_,
+                               {.delta = context.reshaped(by_layer),
+                                .post = weights.norm,
+                                .x = per_layer_.reshaped(by_layer),
+                                .scale = std::numbers::sqrt2_v<float> / 2,
+                                .eps = eps},
+                               "per_layer_proj_norm");
+  }
+
   /// x += rms(o(attention(normed))); returns rms(x) for the MLP.
   Tensor add_attention_block(uint32_t i, const Tensor& normed) {
     const LayerWeights& layer = weights_.layers()[i];
     const LayerConfig& shape = config_.layers[i];
     kernels::LinearInput input(normed, label(i, "attn_in.act"));
-    const Tensor q_raw = add_product(layer.q, input, label(i, "attn_q"));
-    const Tensor k_raw = add_product(layer.k, input, label(i, "attn_k"));
-    const Tensor v_raw = shape.k_is_v ? k_raw : add_product(layer.v, input, label(i, "attn_v"));
-
-    const Tensor q = rows("q", shape.q_width());
-    const bool sliding = shape.kind == LayerKind::sliding;
-    kernels::add_rope_kv(graph_,
-                         {.q_raw = q_raw,
-                          .k_raw = k_raw,
-                          .v_raw = v_raw,
-                          .q_norm = layer.q_norm,
-                          .k_norm = layer.k_norm,
-                          .columns = state_.columns,
-                          .table = sliding ? state_.rope_sliding : state_.rope_full,
-                          .q = q,
-                          .eps = config_.rms_eps},
-                         state_.caches[i], label(i, "rope_kv"));
+    const Tensor q = shape.kv_layer == i ? add_qkv(i, input) : add_q(i, input);
     const Tensor mixed = rows("attn_out", shape.q_width());
     kernels::add_attention(graph_, q, state_.columns, state_.caches[i], mixed, shape.n_heads,
                            label(i, "attention"));
@@ -91,6 +101,44 @@ class DecoderBuilder {
     kernels::LinearInput mixed_input(mixed, label(i, "attn_out.act"));
     const Tensor delta = add_product(layer.o, mixed_input, label(i, "attn_output"));
     return add_seam(delta, layer.post_attention_norm, layer.ffn_norm, 1.0f, label(i, "ffn_norm"));
+  }
+
+  [[nodiscard]] const Tensor& rope_table(uint32_t i) const {
+    const bool sliding = config_.layers[i].kind == LayerKind::sliding;
+    return sliding ? state_.rope_sliding : state_.rope_full;
+  }
+
+  /// Writes K and V of the columns into the cache; returns q.
+  Tensor add_qkv(uint32_t i, kernels::LinearInput& input) {
+    const LayerWeights& layer = weights_.layers()[i];
+    const LayerConfig& shape = config_.layers[i];
+    const Tensor q_raw = add_product(layer.q, input, label(i, "attn_q"));
+    const Tensor k_raw = add_product(layer.k, input, label(i, "attn_k"));
+    const Tensor v_raw = shape.k_is_v ? k_raw : add_product(layer.v, input, label(i, "attn_v"));
+    const Tensor q = rows("q", shape.q_width());
+    kernels::add_rope_kv(graph_,
+                         {.q_raw = q_raw,
+                          .k_raw = k_raw,
+                          .v_raw = v_raw,
+                          .q_norm = layer.q_norm,
+                          .k_norm = layer.k_norm,
+                          .columns = state_.columns,
+                          .table = rope_table(i),
+                          .q = q,
+                          .eps = config_.rms_eps},
+                         state_.caches[i], label(i, "rope_kv"));
+    return q;
+  }
+
+  /// q of a layer that reads the K and V of another one.
+  Tensor add_q(uint32_t i, kernels::LinearInput& input) {
+    const LayerWeights& layer = weights_.layers()[i];
+    const Tensor q_raw = add_product(layer.q, input, label(i, "attn_q"));
+    const Tensor q = rows("q", config_.layers[i].q_width());
+    kernels::add_rope_q(graph_,
+                        {q_raw, layer.q_norm, state_.columns, rope_table(i), q, config_.rms_eps},
+                        label(i, "rope_q"));
+    return q;
   }
 
   /// x = (x + rms(mlp(normed))) * scale; returns rms(x) for the next layer or the head.
@@ -104,9 +152,34 @@ class DecoderBuilder {
 
     kernels::LinearInput down_input(activated, label(i, "ffn_out.act"));
     const Tensor delta = add_product(layer.down, down_input, label(i, "ffn_down"));
+    if (config_.per_layer_width == 0) {
+      return add_seam(delta, layer.post_ffw_norm, next_norm(i), layer.scale,
+                      label(i, "post_ffw_norm"));
+    }
+    kernels::add_residual_norm(
+        graph_, {.delta = delta, .post = layer.post_ffw_norm, .x = x_, .eps = config_.rms_eps},
+        label(i, "post_ffw_norm"));
+    return add_per_layer_block(i);
+  }
+
+  /// x = (x + rms(proj(gelu(gate x) * input of the layer))) * scale; returns rms(x) for what
+  /// follows.
+  Tensor add_per_layer_block(uint32_t i) {
+    const LayerWeights& layer = weights_.layers()[i];
+    kernels::LinearInput input(x_, label(i, "inp_gate.act"));
+    const Tensor gate = add_product(layer.per_layer_gate, input, label(i, "inp_gate"));
+    const Tensor gated = rows("per_layer_gated", config_.per_layer_width);
+    const kernels::ColumnSlice own(per_layer_, uint64_t{i} * config_.per_layer_width);
+    kernels::add_geglu(graph_, gate, own, gated, label(i, "per_layer_geglu"));
+    kernels::LinearInput gated_input(gated, label(i, "proj.act"));
+    const Tensor delta = add_product(layer.per_layer_proj, gated_input, label(i, "proj"));
+    return add_seam(delta, layer.per_layer_norm, next_norm(i), layer.scale, label(i, "post_norm"));
+  }
+
+  /// The norm in front of what follows layer i.
+  [[nodiscard]] const Tensor& next_norm(uint32_t i) const {
     const bool last = i + 1 == config_.n_layers;
-    const Tensor& next = last ? weights_.output_norm() : weights_.layers()[i + 1].attn_norm;
-    return add_seam(delta, layer.post_ffw_norm, next, layer.scale, label(i, "post_ffw_norm"));
+    return last ? weights_.output_norm() : weights_.layers()[i + 1].attn_norm;
   }
 
   Tensor add_seam(const Tensor& delta, const Tensor& post, const Tensor& next, float scale,
@@ -122,7 +195,8 @@ class DecoderBuilder {
   const Weights& weights_;
   const DecoderState& state_;
   uint64_t n_columns_;
-  Tensor x_;  // f32 [n_columns, width]: residual stream
+  Tensor x_;          // f32 [n_columns, width]: residual stream
+  Tensor per_layer_;  // f32 [n_columns, n_layers * per_layer_width]; E2B and E4B
 };
 
 }  // namespace

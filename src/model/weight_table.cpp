@@ -31,15 +31,41 @@ Result<WeightTable> WeightTable::make(const formats::GgufFile& file, const Model
   }
   KL_TRY(table.add_vector("output_norm.weight", WeightEntry::kShared, config.width,
                           weights.output_norm_));
-  for (uint32_t i = 0; i < config.n_layers; ++i) {
-    KL_TRY(table.add_layer(i, config.layers[i], config.width, weights));
-  }
+  if (config.per_layer_width != 0) KL_TRY(table.add_per_layer(config, weights));
+  for (uint32_t i = 0; i < config.n_layers; ++i) KL_TRY(table.add_layer(i, config, weights));
   return table;
 }
 
-Status WeightTable::add_layer(uint32_t index, const LayerConfig& layer, uint64_t width,
-                              Weights& all) {
+Status WeightTable::add_per_layer(const ModelConfig& config, Weights& all) {
+  PerLayerWeights& weights = all.per_layer_;
+  const uint64_t width = uint64_t{config.n_layers} * config.per_layer_width;
+  KL_TRY(add_matrix("per_layer_token_embd.weight", WeightEntry::kTable, config.n_vocab, width,
+                    weights.table));
+  KL_TRY(add_matrix("per_layer_model_proj.weight", WeightEntry::kShared, width, config.width,
+                    weights.proj));
+  return add_vector("per_layer_proj_norm.weight", WeightEntry::kShared, config.per_layer_width,
+                    weights.norm);
+}
+
+Status WeightTable::add_attention(uint32_t index, const ModelConfig& config,
+                                  LayerWeights& weights) {
+  const LayerConfig& layer = config.layers[index];
+  const auto name = [&](std::string_view part) { return fmt::format("blk.{}.{}", index, part); };
+  KL_TRY(add_vector(name("attn_q_norm.weight"), index, layer.head_dim, weights.q_norm));
+  KL_TRY(add_matrix(name("attn_q.weight"), index, layer.q_width(), config.width, weights.q));
+  KL_TRY(add_matrix(name("attn_output.weight"), index, config.width, layer.q_width(), weights.o));
+  // A layer that reads another one's K and V may have projections of its own in the file: unused.
+  if (layer.kv_layer != index) return {};
+  KL_TRY(add_vector(name("attn_k_norm.weight"), index, layer.head_dim, weights.k_norm));
+  KL_TRY(add_matrix(name("attn_k.weight"), index, layer.kv_width(), config.width, weights.k));
+  if (layer.k_is_v) return {};
+  return add_matrix(name("attn_v.weight"), index, layer.kv_width(), config.width, weights.v);
+}
+
+Status WeightTable::add_layer(uint32_t index, const ModelConfig& config, Weights& all) {
   LayerWeights& weights = all.layers_[index];
+  const LayerConfig& layer = config.layers[index];
+  const uint64_t width = config.width;
   const auto name = [&](std::string_view part) { return fmt::format("blk.{}.{}", index, part); };
   const auto vector = [&](std::string_view part, uint64_t n, graph::Tensor& out) {
     return add_vector(name(part), index, n, out);
@@ -49,18 +75,18 @@ Status WeightTable::add_layer(uint32_t index, const LayerConfig& layer, uint64_t
     return add_matrix(name(part), index, n_rows, n_cols, out);
   };
   KL_TRY(vector("attn_norm.weight", width, weights.attn_norm));
-  KL_TRY(vector("attn_q_norm.weight", layer.head_dim, weights.q_norm));
-  KL_TRY(vector("attn_k_norm.weight", layer.head_dim, weights.k_norm));
+  KL_TRY(add_attention(index, config, weights));
   KL_TRY(vector("post_attention_norm.weight", width, weights.post_attention_norm));
   KL_TRY(vector("ffn_norm.weight", width, weights.ffn_norm));
   KL_TRY(vector("post_ffw_norm.weight", width, weights.post_ffw_norm));
-  KL_TRY(matrix("attn_q.weight", layer.q_width(), width, weights.q));
-  KL_TRY(matrix("attn_k.weight", layer.kv_width(), width, weights.k));
-  if (!layer.k_is_v) KL_TRY(matrix("attn_v.weight", layer.kv_width(), width, weights.v));
-  KL_TRY(matrix("attn_output.weight", width, layer.q_width(), weights.o));
   KL_TRY(matrix("ffn_gate.weight", layer.ffn_width, width, weights.gate));
   KL_TRY(matrix("ffn_up.weight", layer.ffn_width, width, weights.up));
   KL_TRY(matrix("ffn_down.weight", width, layer.ffn_width, weights.down));
+  if (const uint64_t p = config.per_layer_width; p != 0) {
+    KL_TRY(matrix("inp_gate.weight", p, width, weights.per_layer_gate));
+    KL_TRY(matrix("proj.weight", width, p, weights.per_layer_proj));
+    KL_TRY(vector("post_norm.weight", width, weights.per_layer_norm));
+  }
 
   const std::string scale = name("layer_output_scale.weight");
   if (file_->find_tensor(scale) != nullptr) {
@@ -129,7 +155,10 @@ Status WeightTable::add_matrix(std::string name, uint32_t layer, uint64_t n_rows
   entry.layer = layer;
   entry.source = source;
   entry.matrix = &out;
-  const kernels::LinearClass linear_class = linear_.pick(source->type, n_rows, n_cols, *caps_);
+  // A table is only looked up, so it keeps the layout that needs no class of products.
+  const kernels::LinearClass linear_class =
+      layer == WeightEntry::kTable ? kernels::LinearClass::f32
+                                   : linear_.pick(source->type, n_rows, n_cols, *caps_);
   entry.layout = kernels::plan_packed(source->type, n_rows, n_cols, *caps_, linear_class);
   entry.range_bytes = entry.layout.range_bytes();
   entries_.push_back(std::move(entry));

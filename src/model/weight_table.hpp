@@ -1,4 +1,4 @@
-// The table of tensors that a dense Gemma 4 decoder consists of: name, shape, where it goes.
+// The table of tensors that a Gemma 4 decoder consists of: name, shape, where it goes.
 #pragma once
 
 #include <cstdint>
@@ -15,10 +15,12 @@
 namespace kimberlite::model {
 
 class Weights;
+struct LayerWeights;
 
 /// One tensor of the model. Exactly one of vector, matrix and scalar is set: the destination.
 struct WeightEntry {
   static constexpr uint32_t kShared = UINT32_MAX;
+  static constexpr uint32_t kTable = UINT32_MAX - 1;  // looked up by row: stays in host memory
 
   std::string name;
   uint32_t layer = kShared;
@@ -49,7 +51,9 @@ class WeightTable {
  private:
   WeightTable(const formats::GgufFile& file, const vk::Caps& caps, const LinearPolicy& linear)
       : file_(&file), caps_(&caps), linear_(linear) {}
-  Status add_layer(uint32_t index, const LayerConfig& layer, uint64_t width, Weights& weights);
+  Status add_layer(uint32_t index, const ModelConfig& config, Weights& weights);
+  Status add_attention(uint32_t index, const ModelConfig& config, LayerWeights& weights);
+  Status add_per_layer(const ModelConfig& config, Weights& weights);
   Status add_floats(std::string name, uint32_t layer, uint64_t n);
   Status add_scalar(std::string name, uint32_t layer, float& out);
   Status add_vector(std::string name, uint32_t layer, uint64_t n, graph::Tensor& out);

@@ -154,12 +154,21 @@ Result<WeightPlan> Weights::plan(const formats::GgufFile& file, const ModelConfi
       n_bytes += align_up<uint64_t>(range, caps.storage_alignment);
     }
     (entry.on_host(n_gpu_layers) ? plan.host_bytes : plan.device_bytes) += n_bytes;
-    (entry.layer == WeightEntry::kShared ? plan.shared_bytes : plan.layer_bytes[entry.layer]) +=
-        n_bytes;
+    switch (entry.layer) {
+      case WeightEntry::kShared:
+        plan.shared_bytes += n_bytes;
+        break;
+      case WeightEntry::kTable:
+        plan.table_bytes += n_bytes;
+        break;
+      default:
+        plan.layer_bytes[entry.layer] += n_bytes;
+    }
     if (entry.matrix == nullptr) continue;
     const kernels::MatrixKind kind{entry.layout.type, entry.layout.linear_class};
-    plan.matrices.insert(kind);
-    if (entry.matrix == &weights.embedding_) plan.embedding = kind;
+    const bool is_table = entry.layer == WeightEntry::kTable;
+    if (!is_table) plan.matrices.insert(kind);
+    if (is_table || entry.matrix == &weights.embedding_) plan.tables.insert(kind);
   }
   return plan;
 }

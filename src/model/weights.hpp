@@ -20,20 +20,30 @@
 namespace kimberlite::model {
 
 struct LayerWeights {
-  graph::Tensor attn_norm;            // f32 [width]
-  graph::Tensor q_norm;               // f32 [head_dim]
-  graph::Tensor k_norm;               // f32 [head_dim]
-  graph::Tensor post_attention_norm;  // f32 [width]
-  graph::Tensor ffn_norm;             // f32 [width]
-  graph::Tensor post_ffw_norm;        // f32 [width]
-  kernels::PackedMatrix q;            // [n_heads * head_dim, width]
-  kernels::PackedMatrix k;            // [n_kv_heads * head_dim, width]
-  kernels::PackedMatrix v;            // as k; without shards where K doubles as V
-  kernels::PackedMatrix o;            // [width, n_heads * head_dim]
-  kernels::PackedMatrix gate;         // [ffn_width, width]
-  kernels::PackedMatrix up;           // [ffn_width, width]
-  kernels::PackedMatrix down;         // [width, ffn_width]
-  float scale = 1.0f;                 // layer_output_scale
+  graph::Tensor attn_norm;               // f32 [width]
+  graph::Tensor q_norm;                  // f32 [head_dim]
+  graph::Tensor k_norm;                  // f32 [head_dim]
+  graph::Tensor post_attention_norm;     // f32 [width]
+  graph::Tensor ffn_norm;                // f32 [width]
+  graph::Tensor post_ffw_norm;           // f32 [width]
+  kernels::PackedMatrix q;               // [n_heads * head_dim, width]
+  kernels::PackedMatrix k;               // [n_kv_heads * head_dim, width]; none: another layer's KV
+  kernels::PackedMatrix v;               // as k; without shards where K doubles as V
+  kernels::PackedMatrix o;               // [width, n_heads * head_dim]
+  kernels::PackedMatrix gate;            // [ffn_width, width]
+  kernels::PackedMatrix up;              // [ffn_width, width]
+  kernels::PackedMatrix down;            // [width, ffn_width]
+  kernels::PackedMatrix per_layer_gate;  // inp_gate, [per_layer_width, width]; E2B and E4B
+  kernels::PackedMatrix per_layer_proj;  // proj, [width, per_layer_width]
+  graph::Tensor per_layer_norm;          // post_norm, f32 [width]
+  float scale = 1.0f;                    // layer_output_scale
+};
+
+/// The second embedding table of E2B and E4B, and what makes each layer's input of it.
+struct PerLayerWeights {
+  kernels::PackedMatrix table;  // [n_vocab, n_layers * per_layer_width], in host-visible memory
+  kernels::PackedMatrix proj;   // [n_layers * per_layer_width, width]
+  graph::Tensor norm;           // f32 [per_layer_width]
 };
 
 struct LoadOptions {
@@ -50,8 +60,9 @@ struct WeightPlan {
   uint64_t host_bytes = 0;                 // weights that do not fit the GPU
   std::vector<uint64_t> layer_bytes;       // one for each layer
   uint64_t shared_bytes = 0;               // embedding, head and final norm
-  std::set<kernels::MatrixKind> matrices;  // distinct ones, the embedding's included
-  kernels::MatrixKind embedding;
+  uint64_t table_bytes = 0;                // per-layer embeddings: read row by row, never on a GPU
+  std::set<kernels::MatrixKind> matrices;  // of products, the embedding's included
+  std::set<kernels::MatrixKind> tables;    // of lookups
 };
 
 class Weights {
@@ -73,6 +84,7 @@ class Weights {
     return head_.n_rows != 0 ? head_ : embedding_;
   }
   [[nodiscard]] const graph::Tensor& output_norm() const { return output_norm_; }
+  [[nodiscard]] const PerLayerWeights& per_layer() const { return per_layer_; }
   [[nodiscard]] const std::vector<LayerWeights>& layers() const { return layers_; }
   [[nodiscard]] uint64_t n_bytes() const { return device_.n_bytes() + host_.n_bytes(); }
 
@@ -81,6 +93,7 @@ class Weights {
   kernels::PackedMatrix embedding_;  // [n_vocab, width]
   kernels::PackedMatrix head_;       // [n_vocab, width]; empty where tied with the embedding
   graph::Tensor output_norm_;        // f32 [width]
+  PerLayerWeights per_layer_;
   std::vector<LayerWeights> layers_;
   vk::Arena device_;
   vk::Arena host_;

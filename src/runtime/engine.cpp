@@ -34,7 +34,8 @@ std::vector<AttentionKind> attention_kinds(const model::ModelConfig& config) {
     const AttentionKind kind{layer.n_heads,
                              layer.n_kv_heads,
                              layer.kind == model::LayerKind::sliding ? config.window : 0,
-                             {rope.head_dim, rope.n_pairs, rope.theta}};
+                             {rope.head_dim, rope.n_pairs, rope.theta},
+                             config.n_kv_layers < config.n_layers};
     if (std::find(kinds.begin(), kinds.end(), kind) == kinds.end()) kinds.push_back(kind);
   }
   return kinds;
@@ -107,7 +108,7 @@ Status Engine::check_kernels(kernels::KvType type, const std::function<void(doub
   if (!probe_) return {};
   ProbeRequest request;
   request.matrices = weight_plan_.matrices;
-  request.embedding = weight_plan_.embedding;
+  request.tables = weight_plan_.tables;
   request.attention = attention_kinds(config_);
   request.kv_type = type;
   request.known = probe_report_;
@@ -124,6 +125,7 @@ MemoryDemand Engine::demand(const model::WeightPlan& weights, kernels::KvType ty
   demand.unified_memory = device_->caps().unified_memory;
   demand.layer_bytes = weights.layer_bytes;
   demand.shared_bytes = weights.shared_bytes;
+  if (demand.unified_memory) demand.shared_bytes += weights.table_bytes;
   demand.kv_fixed_bytes = kv.fixed_bytes;
   demand.kv_position_bytes = kv.position_bytes;
   demand.scratch_bytes = kScratchReserve;

@@ -20,7 +20,8 @@ uint32_t ring_rows(uint32_t window, uint32_t context) {
 
 KvDemand kv_demand(const model::ModelConfig& config, kernels::KvType type) {
   KvDemand demand;
-  for (const model::LayerConfig& layer : config.layers) {
+  for (uint32_t i = 0; i < config.n_kv_layers; ++i) {
+    const model::LayerConfig& layer = config.layers[i];
     const uint64_t row_bytes = 2 * kernels::kv_row_bytes(type, layer.n_kv_heads, layer.head_dim);
     if (layer.kind == model::LayerKind::sliding) {
       demand.fixed_bytes += row_bytes * ring_rows(config.window, config.max_context);
@@ -47,7 +48,8 @@ Result<KvCache> KvCache::make(vk::Device& device, const model::ModelConfig& conf
   cache.context_ = context;
   cache.arena_ = vk::Arena(device, vk::MemoryKind::device, "KV cache");
   std::vector<uint64_t> sizes;
-  for (const model::LayerConfig& layer : config.layers) {
+  for (uint32_t i = 0; i < config.n_kv_layers; ++i) {
+    const model::LayerConfig& layer = config.layers[i];
     const bool sliding = layer.kind == model::LayerKind::sliding;
     kernels::KvCacheView view;
     view.type = type;
@@ -66,6 +68,10 @@ Result<KvCache> KvCache::make(vk::Device& device, const model::ModelConfig& conf
     kernels::KvCacheView& view = cache.layers_[i];
     view.k = graph::Tensor::of(ranges[2 * i], graph::DType::wide, kernels::kv_shape(view));
     view.v = graph::Tensor::of(ranges[2 * i + 1], graph::DType::wide, kernels::kv_shape(view));
+  }
+  cache.n_own_ = cache.layers_.size();
+  for (uint32_t i = config.n_kv_layers; i < config.n_layers; ++i) {
+    cache.layers_.push_back(cache.layers_[config.layers[i].kv_layer]);
   }
   return cache;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -40,7 +41,12 @@ class KvCache {
   static Result<KvCache> make(vk::Device& device, const model::ModelConfig& config,
                               uint32_t context, kernels::KvType type);
 
+  /// One for each layer of the model; layers that share K and V have equal views.
   [[nodiscard]] const std::vector<kernels::KvCacheView>& layers() const { return layers_; }
+  /// Those of the layers with K and V of their own.
+  [[nodiscard]] std::span<const kernels::KvCacheView> own_layers() const {
+    return std::span(layers_).first(n_own_);
+  }
   [[nodiscard]] uint64_t n_bytes() const { return arena_.n_bytes(); }
   [[nodiscard]] uint32_t context() const { return context_; }
 
@@ -52,6 +58,7 @@ class KvCache {
  private:
   vk::Arena arena_;
   std::vector<kernels::KvCacheView> layers_;
+  size_t n_own_ = 0;  // the first so many have memory of their own
   uint32_t context_ = 0;
 };
 

@@ -67,7 +67,7 @@ class Probe {
       add(attention_checks(memory_, caps_, kind, request_.kv_type));
     }
     for (const MatrixKind& kind : request_.matrices) add_matrix(kind);
-    if (request_.embedding) add_embedding(*request_.embedding);
+    for (const MatrixKind& kind : request_.tables) add_embedding(kind);
   }
 
   void add(std::vector<ProbeCheck> checks) {
@@ -212,7 +212,7 @@ class Probe {
                                            formats::traits(kind.type).name));
     std::erase_if(open_, [&](const ProbeCheck& check) { return check.kind == kind; });
     if (request_.matrices.contains(kind)) add_matrix(kind);
-    if (request_.embedding == kind) add_embedding(kind);
+    if (request_.tables.contains(kind)) add_embedding(kind);
     return {};
   }
 

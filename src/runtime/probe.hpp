@@ -39,6 +39,7 @@ struct AttentionKind {
   uint32_t n_kv_heads = 1;
   uint32_t window = 0;  // 0: full
   kernels::RopeShape rope;
+  bool shares_kv = false;  // some layers of this kind read the cache of another one
   bool operator==(const AttentionKind& other) const = default;
 };
 
@@ -54,7 +55,7 @@ struct ProbeReport {
 /// What a model will use.
 struct ProbeRequest {
   std::set<kernels::MatrixKind> matrices;
-  std::optional<kernels::MatrixKind> embedding;
+  std::set<kernels::MatrixKind> tables;  // that rows are looked up in
   std::vector<AttentionKind> attention;
   kernels::KvType kv_type = kernels::KvType::f16;
   ProbeReport known;                     // of an earlier call; else the cache file is asked

@@ -41,8 +41,9 @@ const char* type_text(KvType type) {
 
 /// What tells the checks of one kind of layer from another's.
 std::string kind_text(const AttentionKind& kind, KvType type) {
-  return fmt::format("{} heads {}/{} of {} window {} pairs {}", type_text(type), kind.n_heads,
-                     kind.n_kv_heads, kind.rope.head_dim, kind.window, kind.rope.n_pairs);
+  return fmt::format("{} heads {}/{} of {} window {} pairs {}{}", type_text(type), kind.n_heads,
+                     kind.n_kv_heads, kind.rope.head_dim, kind.window, kind.rope.n_pairs,
+                     kind.shares_kv ? " shared" : "");
 }
 
 std::vector<uint32_t> column_words(uint32_t first_position, uint32_t n, uint32_t n_active) {
@@ -92,6 +93,37 @@ reference::Expected rope_heads(const std::vector<float>& raw, const std::vector<
                                      rotates, kEps));
   }
   return all;
+}
+
+/// The queries of layers that read the cache of another one.
+ProbeCheck rope_q_check(ProbeMemory& memory, const AttentionKind& kind) {
+  constexpr uint32_t kFirst = 262143 - kColumns;
+  const uint64_t d = kind.rope.head_dim;
+  const uint64_t width = kind.n_heads * d;
+  const auto raw = probe_values(kColumns * width, 21, 3.0f);
+  const auto norm = probe_values(d, 24);
+  const Tensor norm_tensor = memory.add(norm, Shape{d});
+  const Tensor table = memory.add(kernels::make_rope_table(kind.rope),
+                                  Shape{2 * kernels::kRopeTableRows, 2 * kind.rope.n_pairs});
+  ProbeCheck check{fmt::format("{} heads {} of {} pairs {}", kernels::kRopeQ.name, kind.n_heads, d,
+                               kind.rope.n_pairs),
+                   &kernels::kRopeQ,
+                   {},
+                   kColumns,
+                   {},
+                   {}};
+  check.passes = make_sweep([&](uint32_t first, uint32_t n) {
+    const Shape shape{n, width};
+    const Tensor q_raw = memory.add(std::span(raw).subspan(first * width, n * width), shape);
+    const Tensor columns = memory.add(column_words(kFirst + first, n, n), Shape{n, 4});
+    const Tensor q = memory.add_output(DType::f32, shape);
+    const auto add = [=](Graph& graph) {
+      kernels::add_rope_q(graph, {q_raw, norm_tensor, columns, table, q, kEps}, "rope_q");
+    };
+    return ProbePass{first, n, add, {{q, {}}}};
+  });
+  check.expected = {rope_heads(raw, norm, kind.rope, kFirst, true)};
+  return check;
 }
 
 ProbeCheck rope_check(ProbeMemory& memory, const AttentionKind& kind, KvType type) {
@@ -227,6 +259,7 @@ std::vector<ProbeCheck> attention_checks(ProbeMemory& memory, const vk::Caps& ca
                                          const AttentionKind& kind, KvType type) {
   std::vector<ProbeCheck> checks;
   checks.push_back(rope_check(memory, kind, type));
+  if (kind.shares_kv) checks.push_back(rope_q_check(memory, kind));
 
   // A cache of one chunk has nothing to split, and a kernel of its own.
   for (const uint32_t n_chunks : {3u, 1u}) {

@@ -8,7 +8,7 @@ namespace {
 /// K and V of every ring that is shorter than the context.
 std::vector<graph::Tensor> ring_tensors(const KvCache& cache) {
   std::vector<graph::Tensor> tensors;
-  for (const kernels::KvCacheView& layer : cache.layers()) {
+  for (const kernels::KvCacheView& layer : cache.own_layers()) {
     if (layer.window == 0 || layer.n_rows >= cache.context()) continue;
     tensors.insert(tensors.end(), {layer.k, layer.v});
   }

@@ -93,6 +93,26 @@ TEST_F(GegluTest, WritesInPlace) {
   EXPECT_EQ(download(both), compute(gate, up, shape));
 }
 
+TEST_F(GegluTest, TakesColumnsOfWiderRows) {
+  constexpr uint64_t kWidth = 36;
+  const auto both = random_values(3 * 2 * kWidth, 7, 3.0f);
+  const auto other = random_values(3 * 100, 8);
+  const Tensor out = poisoned(DType::f32, Shape{3, kWidth});
+  Graph graph(caps_);
+  const Tensor rows = upload(both, Shape{3, 2 * kWidth});
+  add_geglu(graph, {rows, kWidth}, {upload(other, Shape{3, 100}), 64}, out, "geglu");
+  run(graph);
+  const auto result = download(out);
+  for (uint64_t row = 0; row < 3; ++row) {
+    for (uint64_t i = 0; i < kWidth; ++i) {
+      const float gate = both[(2 * row + 1) * kWidth + i];
+      const double expected = gelu(gate) * other[row * 100 + 64 + i];
+      ASSERT_NEAR(result[row * kWidth + i], expected, std::abs(expected) * tolerance(gate))
+          << row << " " << i;
+    }
+  }
+}
+
 TEST_F(GegluTest, ColumnsDoNotDependOnTheirNumber) {
   constexpr uint64_t kWidth = 263;
   const auto gate = random_values(8 * kWidth, 5, 3.0f);

@@ -103,6 +103,26 @@ TEST_F(RmsNormTest, ResidualNormMatchesDoublePrecision) {
   });
 }
 
+TEST_F(RmsNormTest, ResidualAddIsTheSeamWithoutItsNorm) {
+  for_each_variant(kResidualAdd, [&](const graph::VariantPolicy& policy) {
+    constexpr uint64_t kWidth = 96;
+    const Shape shape{5, kWidth};
+    const auto x0 = random_values(5 * kWidth, 21, 3.0f);
+    const Tensor delta = upload(random_values(5 * kWidth, 22), shape);
+    const Tensor post = upload(random_values(kWidth, 23), Shape{kWidth});
+    const Tensor x = upload(x0, shape);
+    const Tensor added = upload(x0, shape);
+    const Tensor y = poisoned(DType::f32, shape);
+    Graph graph(caps_, &policy);
+    add_residual_norm(graph, {delta, post, x, post, y, 0.5f, kEps}, "seam");
+    add_residual_norm(graph, {.delta = delta, .post = post, .x = added, .scale = 0.5f, .eps = kEps},
+                      "add");
+    run(graph);
+    EXPECT_EQ(download(added), download(x));
+    EXPECT_NE(download(added), x0);
+  });
+}
+
 TEST_F(RmsNormTest, ColumnsDoNotDependOnTheirNumber) {
   for_each_variant(kResidualNorm, [&](const graph::VariantPolicy& policy) {
     constexpr uint64_t kWidth = 96;

@@ -64,7 +64,7 @@ TEST_F(ProbeTest, ThisDriverPasses) {
   for (const GgmlType type : {GgmlType::q4_0, GgmlType::q6_k}) {
     request.matrices.insert({type, kernels::pick_linear_class(type, 4096, 4096, caps_, false)});
   }
-  request.embedding = {GgmlType::q6_k, LinearClass::f32};
+  request.tables = {{GgmlType::q6_k, LinearClass::f32}};
   request.attention = {kSliding, kFull};
   std::vector<double> fractions;
   request.progress = [&](double fraction) { fractions.push_back(fraction); };
@@ -82,7 +82,7 @@ TEST_F(ProbeTest, EveryKindOfMatrixAndCachePasses) {
   for (const MatrixKind& kind : kernels::matrix_kinds()) {
     request = {};
     request.matrices = {kind};
-    request.embedding = kind;
+    request.tables = {kind};
     request.known.checked = {"rms_norm", "sample"};
     EXPECT_THAT(run_probe(request).warnings, ElementsAre());
   }
@@ -134,7 +134,7 @@ TEST_F(ProbeTest, AClassThatFailsForOneNumberOfColumnsIsOffForAll) {
   const MatrixKind swar{GgmlType::q4_0, LinearClass::int8_swar};
   ProbeRequest request;
   request.matrices = {swar};
-  request.embedding = swar;
+  request.tables = {swar};
   size_t n_wrong = 0;
   request.corrupt = [&](std::string_view kernel, std::string_view, std::span<float> out) {
     const bool three_columns = out.size() == 3 * (64 * kernels::kPanelRows + 6);
