@@ -65,17 +65,35 @@ def raw_blocks(seed, name, shape, type_name, is_full=False):
 
 
 def stored(seed, name, values, type_name, is_full=False):
-    """uint8 [rows, row bytes]: the matrix `values` (hash weights) as `type_name` in a file."""
+    """uint8 [rows, row bytes]: the matrix, or stack of matrices, `values` (hash weights) as
+    `type_name` in a file."""
+    rows = values.reshape(-1, values.shape[-1])
     if type_name in _RAW:
         blocks = raw_blocks(seed, name, values.shape, type_name, is_full)
     else:
-        blocks = quantize(values, _TYPES[type_name]).view(np.uint8)
-    return blocks.reshape(values.shape[0], -1)
+        blocks = quantize(rows, _TYPES[type_name]).view(np.uint8)
+    return blocks.reshape(len(rows), -1)
+
+
+# Matrices that choose an expert or feed every layer are too important to be quantised.
+_NEVER_QUANTISED = {"per_layer_model_proj.weight": "bf16", "ffn_gate_inp.weight": "f32"}
+
+
+def stored_type(name, n_in, type_name):
+    """The type in which a file holds a matrix of rows of n_in when `type_name` is asked for."""
+    ending = name.rpartition(".")[0].rpartition(".")[2] + ".weight"
+    if ending == "ffn_gate_inp.weight" or type_name not in ("f32", "f16", "bf16"):
+        type_name = _NEVER_QUANTISED.get(ending, type_name)
+    # Down projections are the rows that may be no whole super-blocks, as in the released files.
+    if type_name in _RAW and ending.startswith("ffn_down") and n_in % 256 != 0:
+        return "q8_0"
+    return type_name
 
 
 def rounded(seed, name, values, type_name, is_full=False):
     """float32: what a file that stores `values` (hash weights) as `type_name` computes with.
     Vectors stay float32, as in real files."""
+    type_name = stored_type(name, values.shape[-1], type_name)
     if values.ndim < 2 or type_name == "f32":
         return values
     rows = stored(seed, name, values, type_name, is_full)

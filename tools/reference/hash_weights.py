@@ -40,13 +40,22 @@ def hash_units(seed, name, start, count):
     return (top.astype(np.float32) * np.float32(2.0**-23)).astype(np.float32)
 
 
-# name ending -> (offset, spread) of tensors that hold one row of multipliers
-_ROWS = {
+# name ending -> (offset, spread) of tensors whose values do not depend on the length of a row
+_FIXED = {
     "attn_norm.weight": (1.0, 0.375),
     "ffn_norm.weight": (1.0, 0.375),
     "output_norm.weight": (1.0, 0.375),
     "post_attention_norm.weight": (0.25, 0.125),
     "post_ffw_norm.weight": (0.25, 0.125),
+    "per_layer_token_embd.weight": (0.0, 0.125),
+    "per_layer_proj_norm.weight": (1.0, 0.375),
+    "post_norm.weight": (0.25, 0.125),
+    "ffn_gate_inp.weight": (0.0, 3.5),
+    "ffn_gate_inp.scale": (1.0, 0.375),
+    "ffn_down_exps.scale": (1.0, 0.375),
+    "pre_ffw_norm_2.weight": (1.0, 0.375),
+    "post_ffw_norm_1.weight": (0.25, 0.125),
+    "post_ffw_norm_2.weight": (0.25, 0.125),
 }
 # name ending -> gain: a row applied to an input of rms 1 gives an output of this standard deviation
 _MATRICES = {
@@ -58,6 +67,11 @@ _MATRICES = {
     "ffn_gate.weight": 0.5,
     "ffn_up.weight": 1.0,
     "ffn_down.weight": 0.03125,
+    "per_layer_model_proj.weight": 0.03125,
+    "inp_gate.weight": 1.0,
+    "proj.weight": 0.03125,
+    "ffn_gate_up_exps.weight": 0.75,
+    "ffn_down_exps.weight": 0.03125,
 }
 
 
@@ -71,8 +85,8 @@ def affine(name, n_in, is_full):
             offset, spread = 0.0625, 0.015625
         else:
             offset, spread = (0.5, 0.125) if is_full else (0.6875, 0.1875)
-    elif ending in _ROWS:
-        offset, spread = _ROWS[ending]
+    elif ending in _FIXED:
+        offset, spread = _FIXED[ending]
     else:
         offset, spread = 0.0, _MATRICES[ending] * math.sqrt(3.0 / n_in)
     return np.float32(offset), np.float32(spread)

@@ -26,9 +26,28 @@ from shapes import SHAPES
 N_GREEDY = 64
 MIN_MARGIN = 0.05  # between the two best logits, at each greedy step
 MIN_DISTINCT = 16  # greedy ids: a continuation that repeats itself proves little
-PROMPT_TOKENS = {"tiny12": 41, "tiny12-odd": 37, "tiny12-k": 45, "tiny31": 53}
+# Between the scores of the last expert taken and the best one left out: a choice that rounding
+# could turn proves nothing. With the prompt and the greedy text, and with each type's weights.
+MIN_ROUTER_MARGIN = 2e-4
+PROMPT_TOKENS = {
+    "tiny12": 41,
+    "tiny12-odd": 37,
+    "tiny12-k": 45,
+    "tiny31": 53,
+    "tiny-e2b": 39,
+    "tiny-e4b": 43,
+    "tiny26": 47,
+}
 # What the search finds from seed 1 on, to spare the time.
-FIRST_SEED = {"tiny12": 13, "tiny12-odd": 9, "tiny12-k": 43, "tiny31": 40}
+FIRST_SEED = {
+    "tiny12": 13,
+    "tiny12-odd": 9,
+    "tiny12-k": 43,
+    "tiny31": 40,
+    "tiny-e2b": 1,
+    "tiny-e4b": 1,
+    "tiny26": 1,
+}
 # (matrices, embedding): what is stored in files besides f32, where the widths allow it
 PLAIN_TYPES = ("bf16", "f16", "q8_0", "q4_0")
 BLOCK_TYPES = {"q4_k": "q6_k", "q6_k": "q6_k"}
@@ -36,32 +55,71 @@ BLOCK_TYPES = {"q4_k": "q6_k", "q6_k": "q6_k"}
 DEFAULT_FOLDER = os.path.join(os.path.dirname(__file__), "..", "..", "tests", "golden")
 
 
+def router_margin(shape, model, tokens):
+    """The smallest one; infinite where nothing is routed."""
+    if not shape.n_experts:
+        return np.inf
+    return float(reference.routing_of(model, tokens)[2].min())
+
+
 def find_seed(shape, first):
-    """The first seed whose greedy continuation is decided clearly at each step."""
+    """The first seed whose greedy continuation is decided clearly at each step, and whose experts
+    are."""
     for seed in range(first, first + 500):
         model = reference.make_model(shape, seed)
         tokens = reference.make_prompt(shape, seed, PROMPT_TOKENS[shape.name])
+        if router_margin(shape, model, tokens) < MIN_ROUTER_MARGIN:
+            continue
         ids, margins, last = reference.greedy(model, tokens, N_GREEDY, MIN_MARGIN)
-        if len(ids) == N_GREEDY and len(set(ids)) >= MIN_DISTINCT:
+        if len(ids) < N_GREEDY or len(set(ids)) < MIN_DISTINCT:
+            continue
+        if router_margin(shape, model, tokens + ids) >= MIN_ROUTER_MARGIN:
             return seed, model, tokens, ids, margins, last
     raise RuntimeError(f"{shape.name}: no seed with a margin over {MIN_MARGIN} in 500")
 
 
 def logits_by_type(shape, seed, tokens, positions):
-    """{type of the matrices: logits [n_positions, vocab]}."""
+    """{type of the matrices: (logits [n_positions, vocab], router margin)}."""
     types = {name: name for name in PLAIN_TYPES}
-    if shape.hidden % 256 == 0 and shape.ffn % 256 == 0:
+    if shape.hidden % 256 == 0:
         types |= BLOCK_TYPES
     result = {}
     for matrices, embedding in types.items():
 
         def weight_map(name, values, is_full):
-            kind = embedding if name == "token_embd.weight" else matrices
+            kind = embedding if name.endswith("token_embd.weight") else matrices
             return rounded(seed, name, values, kind, is_full)
 
         model = reference.make_model(shape, seed, weight_map=weight_map)
-        result[matrices] = reference.logits_of(model, tokens)[positions]
+        logits = reference.logits_of(model, tokens)[positions]
+        result[matrices] = logits, router_margin(shape, model, tokens)
     return result
+
+
+def family_arrays(shape, model, tokens, positions):
+    """What only some of the family have, at the golden's positions."""
+    arrays = {}
+    if shape.per_layer:
+        arrays["per_layer_inputs"] = reference.per_layer_inputs_of(model, tokens)[:, positions]
+    if shape.n_experts:
+        experts, weights, _ = reference.routing_of(model, tokens)
+        arrays["router.experts"] = experts[:, positions].astype(np.float32)
+        arrays["router.weights"] = weights[:, positions]
+    return arrays
+
+
+def measure_routing(shape, model, tokens, ids, typed):
+    """How unevenly the prompt uses the experts, and how clear the choices are."""
+    if not shape.n_experts:
+        return {}
+    experts = reference.routing_of(model, tokens)[0]
+    loads = [np.bincount(layer.ravel(), minlength=shape.n_experts) for layer in experts]
+    return {
+        "busiest_expert_tokens": [int(load.max()) for load in loads],
+        "unused_experts": [int((load == 0).sum()) for load in loads],
+        "min_router_margin": router_margin(shape, model, tokens + ids),
+        "min_router_margin_of_types": min(margin for _, margin in typed.values()),
+    }
 
 
 def make_model_golden(shape, args):
@@ -84,7 +142,10 @@ def make_model_golden(shape, args):
         "eager_against_sdpa": float(np.abs(logits - sdpa).max()),
         "eager_against_float64": float(np.abs(logits - exact).max()),
     }
-    for name, rows in typed.items():
+    measured |= measure_routing(shape, model, tokens, ids, typed)
+    if measured.get("min_router_margin_of_types", np.inf) < MIN_ROUTER_MARGIN:
+        sys.exit(f"{shape.name}: seed {seed}: an expert is chosen too narrowly: {measured}")
+    for name, (rows, _) in typed.items():
         measured[f"{name}_against_f32"] = float(np.abs(rows - logits[positions]).max())
     header = {
         "model": shape.name,
@@ -104,7 +165,8 @@ def make_model_golden(shape, args):
         "logits": logits,
         "hidden": hidden[:, positions],
         "last_logits": last,
-        **{f"logits.{name}": rows for name, rows in typed.items()},
+        **{f"logits.{name}": rows for name, (rows, _) in typed.items()},
+        **family_arrays(shape, model, tokens, positions),
     }
     n_bytes = write_golden(args.folder, shape.name, header, arrays)
     print(f"{shape.name}: seed {seed}, {n_bytes / 1e3:.0f} kB, {measured}")
@@ -129,6 +191,20 @@ def write_hash_values(folder):
         ("blk.11.ffn_down.weight", (2, wide), True),
         ("blk.11.ffn_gate.weight", (2, 160), True),
         ("blk.2.post_ffw_norm.weight", (64,), False),
+        ("per_layer_token_embd.weight", (4, 640), False),
+        ("per_layer_model_proj.weight", (4, 96), False),
+        ("per_layer_proj_norm.weight", (64,), False),
+        ("blk.4.inp_gate.weight", (3, 96), True),
+        ("blk.4.proj.weight", (3, 64), True),
+        ("blk.4.post_norm.weight", (96,), True),
+        ("blk.1.ffn_gate_inp.weight", (4, 96), False),
+        ("blk.1.ffn_gate_inp.scale", (96,), False),
+        ("blk.1.ffn_gate_up_exps.weight", (3, 4, 96), False),
+        ("blk.1.ffn_down_exps.weight", (3, 96, 32), False),
+        ("blk.1.ffn_down_exps.scale", (8,), False),
+        ("blk.1.pre_ffw_norm_2.weight", (96,), False),
+        ("blk.1.post_ffw_norm_1.weight", (96,), False),
+        ("blk.1.post_ffw_norm_2.weight", (96,), False),
     ):
         values = tensor(seed, name, shape, is_full).reshape(-1)
         header["tensors"][name] = {

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import torch
 
+from family_mutations import list_family_mutations
 from reference import logits_of, make_model
 
 # Smallest acceptable movement of any logit. An engine is compared far below this.
@@ -18,17 +19,29 @@ def _layers(model):
     return model.model.layers
 
 
+# official name -> what GGUF calls it
+_NORM_KINDS = {
+    "norm": "output_norm",
+    "input_layernorm": "attn_norm",
+    "post_attention_layernorm": "post_attention_norm",
+    "pre_feedforward_layernorm": "ffn_norm",
+    "post_feedforward_layernorm": "post_ffw_norm",
+    "per_layer_projection_norm": "per_layer_proj_norm",
+    "post_per_layer_input_norm": "post_norm",
+    "pre_feedforward_layernorm_2": "pre_ffw_norm_2",
+    "post_feedforward_layernorm_1": "post_ffw_norm_1",
+    "post_feedforward_layernorm_2": "post_ffw_norm_2",
+}
+
+
 def _all_norms(model):
     """{kind: modules}: every RMSNorm of the model by what it normalises."""
-    kinds = {"output_norm": [model.model.norm]}
-    for layer in _layers(model):
-        kinds.setdefault("attn_norm", []).append(layer.input_layernorm)
-        kinds.setdefault("q_norm", []).append(layer.self_attn.q_norm)
-        kinds.setdefault("k_norm", []).append(layer.self_attn.k_norm)
-        kinds.setdefault("v_norm", []).append(layer.self_attn.v_norm)
-        kinds.setdefault("post_attention_norm", []).append(layer.post_attention_layernorm)
-        kinds.setdefault("ffn_norm", []).append(layer.pre_feedforward_layernorm)
-        kinds.setdefault("post_ffw_norm", []).append(layer.post_feedforward_layernorm)
+    kinds = {}
+    for path, module in model.model.named_modules():
+        parent, _, name = path.rpartition(".")
+        if type(module).__name__.endswith("RMSNorm"):
+            name = "router_norm" if parent.endswith("router") else _NORM_KINDS.get(name, name)
+            kinds.setdefault(name, []).append(module)
     return kinds
 
 
@@ -82,9 +95,9 @@ def _rotate_all(model, shape):
     )
 
 
-def _k_norm_on_v(model, _shape):
-    for layer in _layers(model):
-        if not layer.self_attn.is_sliding:
+def _k_norm_on_v(model, shape):
+    for index, layer in enumerate(_layers(model)):
+        if shape.is_full(index) and shape.owns_kv(index):
             layer.self_attn.v_norm = layer.self_attn.k_norm
 
 
@@ -114,9 +127,10 @@ def _drop_scalar(layer):
     return lambda model, _shape: _layers(model)[layer].layer_scalar.fill_(1.0)
 
 
-def _list_mutations(shape):
+def _list_mutations(shape, model):
     """{name: function(model, shape) -> undo or None}; the second dict is recorded, not required."""
-    required = {f"drop layer scalar {i}": _drop_scalar(i) for i in range(shape.n_layers - 1)}
+    required, recorded = list_family_mutations(shape)
+    required |= {f"drop layer scalar {i}": _drop_scalar(i) for i in range(shape.n_layers - 1)}
     required |= {
         "window - 1": lambda m, s: _set_window(m, s.window - 1),
         "window + 1": lambda m, s: _set_window(m, s.window + 1),
@@ -134,10 +148,9 @@ def _list_mutations(shape):
     }
     if shape.n_kv_full == 1 and shape.n_kv_sliding == 1:
         del required["kv head i % n_kv"]
-    kinds = ("attn_norm", "q_norm", "k_norm", "v_norm", "post_attention_norm")
-    recorded = {
+    recorded |= {
         f"eps 1e-5 in {kind} alone": lambda m, _, kind=kind: _set_eps(m, 1e-5, kind)
-        for kind in (*kinds, "ffn_norm", "post_ffw_norm", "output_norm")
+        for kind in _all_norms(model)
     }
     # The final norm cancels it but for eps; the hidden states of the golden do show it.
     recorded["drop the last layer scalar"] = _drop_scalar(shape.n_layers - 1)
@@ -150,7 +163,7 @@ def _list_mutations(shape):
 @torch.no_grad()
 def measure_mutations(shape, seed, tokens, golden):
     """{name: max |logit - golden|}, and the names of required ones that move too little."""
-    required, recorded = _list_mutations(shape)
+    required, recorded = _list_mutations(shape, make_model(shape, seed))
     moved = {}
     for name, mutate in (required | recorded).items():
         model = make_model(shape, seed)

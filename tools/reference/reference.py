@@ -1,7 +1,7 @@
 """The official implementation (Hugging Face transformers) with hash weights, in float32.
 
-tiny31 is built from the Gemma 4 classes, the tiny12 models from the Gemma 4 Unified classes: the
-same code that runs the released 31B and 12B.
+The tiny12 models are built from the Gemma 4 Unified classes, the others from the Gemma 4 classes:
+the same code that runs the released models.
 """
 
 import numpy as np
@@ -32,6 +32,35 @@ _LAYER_NAMES = {
     "post_ffw_norm.weight": "post_feedforward_layernorm.weight",
     "layer_output_scale.weight": "layer_scalar",
 }
+_OWN_KV = ("attn_k.weight", "attn_v.weight", "attn_k_norm.weight")
+_PER_LAYER_NAMES = {
+    "inp_gate.weight": "per_layer_input_gate.weight",
+    "proj.weight": "per_layer_projection.weight",
+    "post_norm.weight": "post_per_layer_input_norm.weight",
+}
+_EXPERT_NAMES = {
+    "ffn_gate_inp.weight": "router.proj.weight",
+    "ffn_gate_inp.scale": "router.scale",
+    "ffn_gate_up_exps.weight": "experts.gate_up_proj",
+    "ffn_down_exps.weight": "experts.down_proj",
+    "ffn_down_exps.scale": "router.per_expert_scale",
+    "pre_ffw_norm_2.weight": "pre_feedforward_layernorm_2.weight",
+    "post_ffw_norm_1.weight": "post_feedforward_layernorm_1.weight",
+    "post_ffw_norm_2.weight": "post_feedforward_layernorm_2.weight",
+}
+
+
+def _layer_names(shape, layer):
+    names = dict(_LAYER_NAMES)
+    if shape.k_is_v and shape.is_full(layer):
+        del names["attn_v.weight"]
+    if not shape.owns_kv(layer):
+        names = {gguf: official for gguf, official in names.items() if gguf not in _OWN_KV}
+    if shape.per_layer:
+        names |= _PER_LAYER_NAMES
+    if shape.n_experts:
+        names |= _EXPERT_NAMES
+    return names
 
 
 def official_to_gguf(shape):
@@ -40,18 +69,35 @@ def official_to_gguf(shape):
         "embed_tokens.weight": ("token_embd.weight", False),
         "norm.weight": ("output_norm.weight", False),
     }
+    if shape.per_layer:
+        names |= {
+            "embed_tokens_per_layer.weight": ("per_layer_token_embd.weight", False),
+            "per_layer_model_projection.weight": ("per_layer_model_proj.weight", False),
+            "per_layer_projection_norm.weight": ("per_layer_proj_norm.weight", False),
+        }
     for layer in range(shape.n_layers):
-        for gguf, official in _LAYER_NAMES.items():
-            if gguf == "attn_v.weight" and shape.is_full(layer):
-                continue
+        for gguf, official in _layer_names(shape, layer).items():
             names[f"layers.{layer}.{official}"] = (f"blk.{layer}.{gguf}", shape.is_full(layer))
     return names
+
+
+def _family_config(shape):
+    return {
+        "hidden_size_per_layer_input": shape.per_layer,
+        "vocab_size_per_layer_input": shape.vocab,
+        "num_kv_shared_layers": shape.n_shared_kv,
+        "use_double_wide_mlp": shape.double_wide,
+        "enable_moe_block": shape.n_experts > 0,
+        "num_experts": shape.n_experts or None,
+        "top_k_experts": shape.n_experts_used or None,
+        "moe_intermediate_size": shape.expert_ffn or None,
+    }
 
 
 def text_config(shape):
     unified = shape.name.startswith("tiny12")
     config_class = Gemma4UnifiedTextConfig if unified else Gemma4TextConfig
-    extra = {} if unified else {"hidden_size_per_layer_input": 0}
+    extra = {} if unified else _family_config(shape)
     layers = range(shape.n_layers)
     return config_class(
         vocab_size=shape.vocab,
@@ -63,7 +109,7 @@ def text_config(shape):
         num_global_key_value_heads=shape.n_kv_full,
         head_dim=shape.head_dim_sliding,
         global_head_dim=shape.head_dim_full,
-        attention_k_eq_v=True,
+        attention_k_eq_v=shape.k_is_v,
         max_position_embeddings=shape.context,
         sliding_window=shape.window,
         rms_norm_eps=shape.eps,
@@ -106,7 +152,12 @@ def make_model(shape, seed, attention="eager", weight_map=None):
     config = text_config(shape)
     unified = isinstance(config, Gemma4UnifiedTextConfig)
     model_class = Gemma4UnifiedForCausalLM if unified else Gemma4ForCausalLM
-    model = model_class._from_config(config, attn_implementation=attention, dtype=torch.float32)
+    model = model_class._from_config(
+        config,
+        attn_implementation=attention,
+        experts_implementation="eager",
+        dtype=torch.float32,
+    )
     model.eval()
     state = make_weights(shape, seed, model)
     if weight_map:
@@ -166,12 +217,10 @@ def exact_logits_of(shape, seed, tokens):
     """float64 [n_tokens, vocab]: the official model with every float32 step of it in float64."""
     model = make_model(shape, seed, "sdpa").double()
     model.model.embed_tokens.embed_scale.fill_(shape.hidden**0.5)
-    model.model.norm = _ExactNorm(model.model.norm)
-    for layer in model.model.layers:
-        for owner in (layer, layer.self_attn):
-            for name, part in list(owner.named_children()):
-                if name.endswith("norm"):
-                    setattr(owner, name, _ExactNorm(part))
+    for owner in list(model.modules()):
+        for name, part in list(owner.named_children()):
+            if type(part).__name__.endswith("RMSNorm"):
+                setattr(owner, name, _ExactNorm(part))
     model.model.rotary_emb.forward = _exact_rope(shape)
     return logits_of(model, tokens)
 
@@ -187,6 +236,36 @@ def hidden_of(model, tokens):
     for hook in hooks:
         hook.remove()
     return torch.stack(rows).numpy()
+
+
+@torch.no_grad()
+def per_layer_inputs_of(model, tokens):
+    """float32 [n_layers, n_tokens, width]: what every layer's gate is multiplied with."""
+    ids = torch.tensor([tokens])
+    text = model.model
+    inputs = text.project_per_layer_inputs(text.embed_tokens(ids), text.get_per_layer_inputs(ids))
+    return inputs[0].transpose(0, 1).contiguous().numpy()
+
+
+@torch.no_grad()
+def routing_of(model, tokens):
+    """Of every layer and token: the experts by falling probability [n_layers, n_tokens, k], their
+    weights (the same shape), and the distance of the score of the last one taken from the best one
+    left out [n_layers, n_tokens]."""
+    experts, weights, margins = [], [], []
+
+    def keep(router, _inputs, output):
+        probabilities, top_weights, top_index = output
+        best = probabilities.log().topk(router.config.top_k_experts + 1).values
+        experts.append(top_index.clone())
+        weights.append(top_weights.clone())
+        margins.append(best[:, -2] - best[:, -1])
+
+    hooks = [layer.router.register_forward_hook(keep) for layer in model.model.layers]
+    model(torch.tensor([tokens]), use_cache=False)
+    for hook in hooks:
+        hook.remove()
+    return tuple(torch.stack(part).numpy() for part in (experts, weights, margins))
 
 
 @torch.no_grad()

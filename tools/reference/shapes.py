@@ -3,7 +3,7 @@
 Field names are those of the golden files' "shape" object.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,34 @@ class Shape:
     partial_rotary: float = 0.25
     softcap: float = 30.0
     eps: float = 1e-6
+    k_is_v: bool = True  # full layers have no V projection
+    n_shared_kv: int = 0  # layers at the end that read an earlier layer's keys and values
+    double_wide: bool = False  # whether those layers have twice the ffn
+    per_layer: int = 0  # width of the per-layer inputs
+    n_experts: int = 0
+    n_experts_used: int = 0  # by one token
+    expert_ffn: int = 0
 
     def is_full(self, layer):
         """Every full_period-th layer, and always the last one."""
         return layer % self.full_period == self.full_period - 1 or layer == self.n_layers - 1
 
+    def owns_kv(self, layer):
+        return layer < self.n_layers - self.n_shared_kv
+
     def to_json(self):
-        return asdict(self)
+        """The fields from k_is_v on only where they differ from a dense model's."""
+        values = asdict(self)
+        names = [field.name for field in fields(self)]
+        for field in fields(self)[names.index("k_is_v") :]:
+            if values[field.name] == field.default:
+                del values[field.name]
+        return values
+
+
+def _per_layer(name, **sizes):
+    """E2B and E4B: V projections everywhere, a tail without keys and values."""
+    return Shape(name, context=131072, k_is_v=False, **sizes)
 
 
 SHAPES = {
@@ -42,5 +63,48 @@ SHAPES = {
         Shape("tiny12-odd", 6, 160, 224, 4, 2, 1, 523, 20),
         Shape("tiny12-k", 6, 256, 512, 4, 2, 1, 517, 24),
         Shape("tiny31", 12, 64, 128, 8, 4, 2, 541, 24),
+        _per_layer(
+            "tiny-e2b",
+            n_layers=10,
+            hidden=256,
+            ffn=512,
+            n_heads=8,
+            n_kv_sliding=1,
+            n_kv_full=1,
+            vocab=517,
+            window=16,
+            full_period=5,
+            n_shared_kv=5,
+            double_wide=True,
+            per_layer=256,
+        ),
+        _per_layer(
+            "tiny-e4b",
+            n_layers=12,
+            hidden=64,
+            ffn=256,
+            n_heads=8,
+            n_kv_sliding=2,
+            n_kv_full=2,
+            vocab=531,
+            window=20,
+            full_period=4,
+            n_shared_kv=4,
+            per_layer=64,
+        ),
+        Shape(
+            "tiny26",
+            n_layers=6,
+            hidden=256,
+            ffn=192,
+            n_heads=8,
+            n_kv_sliding=4,
+            n_kv_full=1,
+            vocab=547,
+            window=24,
+            n_experts=48,
+            n_experts_used=4,
+            expert_ffn=64,
+        ),
     )
 }

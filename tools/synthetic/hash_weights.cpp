@@ -9,16 +9,26 @@
 namespace kimberlite::synthetic {
 namespace {
 
-struct RowScale {
+/// Values that do not depend on the length of a row.
+struct FixedScale {
   std::string_view ending;
   Affine map;
 };
-constexpr std::array kRows{
-    RowScale{"attn_norm.weight", {1.0f, 0.375f}},
-    RowScale{"ffn_norm.weight", {1.0f, 0.375f}},
-    RowScale{"output_norm.weight", {1.0f, 0.375f}},
-    RowScale{"post_attention_norm.weight", {0.25f, 0.125f}},
-    RowScale{"post_ffw_norm.weight", {0.25f, 0.125f}},
+constexpr std::array kFixed{
+    FixedScale{"attn_norm.weight", {1.0f, 0.375f}},
+    FixedScale{"ffn_norm.weight", {1.0f, 0.375f}},
+    FixedScale{"output_norm.weight", {1.0f, 0.375f}},
+    FixedScale{"post_attention_norm.weight", {0.25f, 0.125f}},
+    FixedScale{"post_ffw_norm.weight", {0.25f, 0.125f}},
+    FixedScale{"per_layer_token_embd.weight", {0.0f, 0.125f}},
+    FixedScale{"per_layer_proj_norm.weight", {1.0f, 0.375f}},
+    FixedScale{"post_norm.weight", {0.25f, 0.125f}},
+    FixedScale{"ffn_gate_inp.weight", {0.0f, 3.5f}},
+    FixedScale{"ffn_gate_inp.scale", {1.0f, 0.375f}},
+    FixedScale{"ffn_down_exps.scale", {1.0f, 0.375f}},
+    FixedScale{"pre_ffw_norm_2.weight", {1.0f, 0.375f}},
+    FixedScale{"post_ffw_norm_1.weight", {0.25f, 0.125f}},
+    FixedScale{"post_ffw_norm_2.weight", {0.25f, 0.125f}},
 };
 
 struct MatrixGain {
@@ -26,10 +36,19 @@ struct MatrixGain {
   double gain;
 };
 constexpr std::array kMatrices{
-    MatrixGain{"token_embd.weight", 4.0},      MatrixGain{"attn_q.weight", 1.0},
-    MatrixGain{"attn_k.weight", 0.03125},      MatrixGain{"attn_v.weight", 0.03125},
-    MatrixGain{"attn_output.weight", 0.03125}, MatrixGain{"ffn_gate.weight", 0.5},
-    MatrixGain{"ffn_up.weight", 1.0},          MatrixGain{"ffn_down.weight", 0.03125},
+    MatrixGain{"token_embd.weight", 4.0},
+    MatrixGain{"attn_q.weight", 1.0},
+    MatrixGain{"attn_k.weight", 0.03125},
+    MatrixGain{"attn_v.weight", 0.03125},
+    MatrixGain{"attn_output.weight", 0.03125},
+    MatrixGain{"ffn_gate.weight", 0.5},
+    MatrixGain{"ffn_up.weight", 1.0},
+    MatrixGain{"ffn_down.weight", 0.03125},
+    MatrixGain{"inp_gate.weight", 1.0},
+    MatrixGain{"proj.weight", 0.03125},
+    MatrixGain{"per_layer_model_proj.weight", 0.03125},
+    MatrixGain{"ffn_gate_up_exps.weight", 0.75},
+    MatrixGain{"ffn_down_exps.weight", 0.03125},
 };
 
 uint64_t fnv1a64(std::string_view text) {
@@ -58,8 +77,8 @@ Affine affine(std::string_view name, uint64_t n_in, bool is_full) {
     if (name.starts_with("blk.0.")) return {0.0625f, 0.015625f};
     return is_full ? Affine{0.5f, 0.125f} : Affine{0.6875f, 0.1875f};
   }
-  for (const RowScale& row : kRows) {
-    if (row.ending == ending) return row.map;
+  for (const FixedScale& fixed : kFixed) {
+    if (fixed.ending == ending) return fixed.map;
   }
   for (const MatrixGain& matrix : kMatrices) {
     if (matrix.ending == ending) {

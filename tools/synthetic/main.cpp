@@ -23,14 +23,18 @@ struct Options {
   uint32_t n_layers = 0;
   uint32_t vocab = 0;
   uint64_t seed = 1;
+  bool split_experts = false;
 };
 
 std::string list_shapes() {
   std::string text = "Shapes:\n";
   for (const ModelShape& shape : kimberlite::synthetic::named_shapes()) {
     text += fmt::format(
-        "  {:<11} {:2} layers, hidden {}, ffn {}, {} heads, window {}, vocabulary {}\n", shape.name,
+        "  {:<11} {:2} layers, hidden {}, ffn {}, {} heads, window {}, vocabulary {}", shape.name,
         shape.n_layers, shape.hidden, shape.ffn, shape.n_heads, shape.window, shape.vocab);
+    if (shape.per_layer != 0) text += fmt::format(", per layer {}", shape.per_layer);
+    if (shape.n_experts != 0) text += fmt::format(", {} experts", shape.n_experts);
+    text += "\n";
   }
   return text +
          "\nExamples:\n"
@@ -51,6 +55,8 @@ void add_options(CLI::App& app, Options& options) {
   app.add_option("--embedding-type", options.embedding_type,
                  "how the embedding is stored (default: as the matrices)")
       ->check(types);
+  app.add_flag("--split-experts", options.split_experts,
+               "gate and up of the experts as two tensors");
   app.add_option("--seed", options.seed, "of the hash that the weights are")->capture_default_str();
   app.add_option("OUT.gguf", options.output, "the file to write")->required();
   app.footer(list_shapes());
@@ -96,7 +102,8 @@ int main(int argc, char** argv) {
 
   auto shape = kimberlite::synthetic::find_shape(options.shape);
   if (!shape) return fail(fmt::format("no shape is called {}; see --help", options.shape));
-  if (options.n_layers != 0) shape->n_layers = options.n_layers;
+  if (options.n_layers != 0) *shape = shape->with_layers(options.n_layers);
+  shape->split_experts = options.split_experts;
   if (options.vocab != 0) shape->vocab = options.vocab;
   if (options.embedding_type.empty()) options.embedding_type = options.type;
   const auto matrices = kimberlite::formats::find_ggml_type(options.type);

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 #include <thread>
 
 #include "formats/quant.hpp"
@@ -40,6 +41,33 @@ uint32_t file_type_of(GgmlType type) {
   }
 }
 
+/// One number where all layers agree, as the usual converters write it.
+void set_per_layer(std::string_view key, const std::vector<int32_t>& values, GgufWriter& writer) {
+  const bool all_equal = std::ranges::count(values, values[0]) == std::ssize(values);
+  if (all_equal) return writer.set_u32(key, static_cast<uint32_t>(values[0]));
+  writer.set_array(key, std::span<const int32_t>(values));
+}
+
+/// The keys with a value for each layer, and those of the parts that only some models have.
+void set_structure(const ModelShape& shape, GgufWriter& writer) {
+  std::vector<int32_t> n_kv, ffn;
+  std::vector<bool> is_sliding;
+  for (uint32_t layer = 0; layer < shape.n_layers; ++layer) {
+    n_kv.push_back(static_cast<int32_t>(shape.n_kv(layer)));
+    ffn.push_back(static_cast<int32_t>(shape.ffn_width(layer)));
+    is_sliding.push_back(!shape.is_full(layer));
+  }
+  set_per_layer("gemma4.attention.head_count_kv", n_kv, writer);
+  set_per_layer("gemma4.feed_forward_length", ffn, writer);
+  writer.set_array("gemma4.attention.sliding_window_pattern", is_sliding);
+  writer.set_u32("gemma4.attention.shared_kv_layers", shape.n_shared_kv);
+  writer.set_u32("gemma4.embedding_length_per_layer_input", shape.per_layer);
+  if (shape.n_experts == 0) return;
+  writer.set_u32("gemma4.expert_count", shape.n_experts);
+  writer.set_u32("gemma4.expert_used_count", shape.n_experts_used);
+  writer.set_u32("gemma4.expert_feed_forward_length", shape.expert_ffn);
+}
+
 void set_hyperparameters(const ModelShape& shape, GgmlType matrices, GgufWriter& writer) {
   writer.set_string("general.architecture", "gemma4");
   writer.set_string("general.type", "model");
@@ -49,34 +77,23 @@ void set_hyperparameters(const ModelShape& shape, GgmlType matrices, GgufWriter&
   writer.set_i32("general.sampling.top_k", 64);
   writer.set_f32("general.sampling.top_p", 0.95f);
   writer.set_f32("general.sampling.temp", 1.0f);
-
-  std::vector<int32_t> n_kv;
-  std::vector<bool> is_sliding;
-  for (uint32_t layer = 0; layer < shape.n_layers; ++layer) {
-    n_kv.push_back(static_cast<int32_t>(shape.n_kv(layer)));
-    is_sliding.push_back(!shape.is_full(layer));
-  }
   writer.set_u32("gemma4.context_length", shape.context);
   writer.set_u32("gemma4.block_count", shape.n_layers);
   writer.set_u32("gemma4.embedding_length", shape.hidden);
-  writer.set_u32("gemma4.feed_forward_length", shape.ffn);
   writer.set_u32("gemma4.vocab_size", shape.vocab);
-  writer.set_u32("gemma4.embedding_length_per_layer_input", 0);
   writer.set_f32("gemma4.final_logit_softcapping", shape.softcap);
   writer.set_u32("gemma4.attention.head_count", shape.n_heads);
-  writer.set_array("gemma4.attention.head_count_kv", std::span<const int32_t>(n_kv));
   writer.set_u32("gemma4.attention.key_length", shape.head_dim_full);
   writer.set_u32("gemma4.attention.value_length", shape.head_dim_full);
   writer.set_u32("gemma4.attention.key_length_swa", shape.head_dim_sliding);
   writer.set_u32("gemma4.attention.value_length_swa", shape.head_dim_sliding);
   writer.set_u32("gemma4.attention.sliding_window", shape.window);
-  writer.set_array("gemma4.attention.sliding_window_pattern", is_sliding);
-  writer.set_u32("gemma4.attention.shared_kv_layers", 0);
   writer.set_f32("gemma4.attention.layer_norm_rms_epsilon", shape.eps);
   writer.set_f32("gemma4.rope.freq_base", shape.rope_theta_full);
   writer.set_f32("gemma4.rope.freq_base_swa", shape.rope_theta_sliding);
   writer.set_u32("gemma4.rope.dimension_count", shape.head_dim_full);
   writer.set_u32("gemma4.rope.dimension_count_swa", shape.head_dim_sliding);
+  set_structure(shape, writer);
 }
 
 void set_tokenizer(uint32_t vocab, GgufWriter& writer) {
@@ -104,9 +121,16 @@ std::vector<float> rope_divisors(const ModelShape& shape) {
   return divisors;
 }
 
+/// What the usual quantisers do: the router stays exact, the projection of the per-layer inputs
+/// nearly so, and down projections may have rows that are no whole super-blocks.
 GgmlType type_of(const TensorSpec& tensor, const ModelTypes& types) {
-  if (!tensor.is_matrix) return GgmlType::f32;
-  return tensor.name == "token_embd.weight" ? types.embedding : types.matrices;
+  if (!tensor.is_matrix || tensor.name.ends_with("ffn_gate_inp.weight")) return GgmlType::f32;
+  const bool is_table = tensor.name.ends_with("token_embd.weight");
+  const GgmlType type = is_table ? types.embedding : types.matrices;
+  const uint64_t block = formats::traits(type).block_elems;
+  if (tensor.name == "per_layer_model_proj.weight" && block > 1) return GgmlType::bf16;
+  const bool is_down = tensor.name.find(".ffn_down") != std::string::npos;
+  return is_down && block == 256 && tensor.ne[0] % block != 0 ? GgmlType::q8_0 : type;
 }
 
 /// Bytes of any run of whole blocks of one tensor.
@@ -114,13 +138,36 @@ class TensorMaker {
  public:
   TensorMaker(uint64_t seed, const TensorSpec& tensor, GgmlType type)
       : type_(type),
-        map_(affine(tensor.name, tensor.ne[0], tensor.is_full)),
-        from_blocks_(!formats::can_quantize(type) ||
-                     (can_make_blocks(type) && tensor.n_elements() > kExactElements)),
-        stream_(seed, from_blocks_ ? fmt::format("{}#{}", tensor.name, formats::traits(type).name)
-                                   : tensor.name) {}
+        map_(affine(tensor.hash_name, tensor.ne[0], tensor.is_full)),
+        half_(tensor.half),
+        matrix_elements_(half_ ? tensor.ne[0] * tensor.ne[1] : tensor.n_elements()),
+        from_blocks_(
+            !formats::can_quantize(type) ||
+            (can_make_blocks(type) && tensor.n_elements() * (half_ ? 2 : 1) > kExactElements)),
+        stream_(seed, from_blocks_
+                          ? fmt::format("{}#{}", tensor.hash_name, formats::traits(type).name)
+                          : tensor.hash_name) {}
 
   void make(uint64_t first, uint64_t count, std::span<std::byte> bytes) const {
+    const formats::GgmlTraits& traits = formats::traits(type_);
+    for (uint64_t done = 0; done < count;) {
+      const uint64_t at = first + done;
+      const uint64_t run = std::min(count - done, matrix_elements_ - at % matrix_elements_);
+      const uint64_t n_bytes = run / traits.block_elems * traits.block_bytes;
+      make_run(hash_index(at), run, bytes.first(n_bytes));
+      bytes = bytes.subspan(n_bytes);
+      done += run;
+    }
+  }
+
+ private:
+  /// Where element `at` is in the tensor whose hash this is.
+  [[nodiscard]] uint64_t hash_index(uint64_t at) const {
+    if (!half_) return at;
+    return (2 * (at / matrix_elements_) + *half_) * matrix_elements_ + at % matrix_elements_;
+  }
+
+  void make_run(uint64_t first, uint64_t count, std::span<std::byte> bytes) const {
     if (from_blocks_) {
       const uint64_t first_block = first / formats::traits(type_).block_elems;
       fill_blocks(type_, stream_, map_.spread, first_block, bytes);
@@ -131,9 +178,10 @@ class TensorMaker {
     formats::quantize_row(type_, values.data(), bytes.data(), count);
   }
 
- private:
   GgmlType type_;
   Affine map_;
+  std::optional<uint32_t> half_;
+  uint64_t matrix_elements_;  // of what is one run of the hash: a matrix of halves, or the tensor
   bool from_blocks_;
   HashStream stream_;
 };
@@ -165,6 +213,14 @@ Status push_tensor(const TensorMaker& maker, GgmlType type, uint64_t n_elements,
   return {};
 }
 
+/// Whether a layer of the same kind has keys and values to share.
+bool has_donor(const ModelShape& shape, uint32_t layer) {
+  for (uint32_t other = 0; shape.owns_kv(other) && other < layer; ++other) {
+    if (shape.is_full(other) == shape.is_full(layer)) return true;
+  }
+  return false;
+}
+
 Status check(const ModelShape& shape, const ModelTypes& types) {
   if (shape.vocab < kMinVocab) {
     return Error{ErrorCode::invalid_argument,
@@ -172,6 +228,13 @@ Status check(const ModelShape& shape, const ModelTypes& types) {
   }
   if (shape.n_layers == 0) {
     return Error{ErrorCode::invalid_argument, "layers: at least 1, asked for 0"};
+  }
+  for (uint32_t layer = 0; layer < shape.n_layers; ++layer) {
+    if (shape.owns_kv(layer) || has_donor(shape, layer)) continue;
+    return Error{ErrorCode::invalid_argument,
+                 fmt::format("layers: of {}, the last {} share keys and values, but none before "
+                             "them is of the kind of layer {}",
+                             shape.n_layers, shape.n_shared_kv, layer)};
   }
   for (const GgmlType type : {types.matrices, types.embedding}) {
     if (formats::can_quantize(type) || can_make_blocks(type)) continue;
@@ -209,8 +272,8 @@ Status write_model(const ModelShape& shape, uint64_t seed, ModelTypes types,
 std::vector<float> make_values(const ModelShape& shape, uint64_t seed, const TensorSpec& tensor) {
   if (tensor.name == "rope_freqs.weight") return rope_divisors(shape);
   std::vector<float> values(tensor.n_elements());
-  fill_values(HashStream(seed, tensor.name), affine(tensor.name, tensor.ne[0], tensor.is_full), 0,
-              values);
+  TensorMaker(seed, tensor, GgmlType::f32)
+      .make(0, values.size(), std::as_writable_bytes(std::span(values)));
   return values;
 }
 

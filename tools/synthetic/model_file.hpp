@@ -11,14 +11,16 @@
 
 namespace kimberlite::synthetic {
 
-/// How matrices are stored: f32, f16, bf16, q8_0, q4_0, q4_k, q6_k. Vectors are always f32.
+/// How matrices are stored: f32, f16, bf16, q8_0, q4_0, q4_k, q6_k. Vectors and the router are
+/// always f32, the projection of the per-layer inputs is at least bf16, and down projections whose
+/// rows are no whole super-blocks are q8_0 where a K type is asked for.
 struct ModelTypes {
   ModelTypes(formats::GgmlType all) : matrices(all), embedding(all) {}
   ModelTypes(formats::GgmlType layers, formats::GgmlType table)
       : matrices(layers), embedding(table) {}
 
   formats::GgmlType matrices;   // of the layers
-  formats::GgmlType embedding;  // token_embd.weight, which is the output head too
+  formats::GgmlType embedding;  // token_embd.weight, which is the output head too, and per layer
 };
 
 /// Writes `path` with all metadata, a synthetic tokenizer and hash weights. A matrix of a tiny
@@ -26,7 +28,7 @@ struct ModelTypes {
 /// more than kExactElements elements, and all q4_k and q6_k ones, are random valid blocks. Streams
 /// with two threads; memory use is a few MiB whatever the size. `progress` may cancel. Errors:
 /// invalid_argument (a type that cannot be made, rows that are no whole blocks, a vocabulary under
-/// kMinVocab), io, cancelled.
+/// kMinVocab, layers without an earlier one to share with), io, cancelled.
 Status write_model(const ModelShape& shape, uint64_t seed, ModelTypes types,
                    const std::string& path, const formats::WriteProgress& progress = {});
 

@@ -11,7 +11,8 @@
 
 namespace kimberlite::synthetic {
 
-/// Dense Gemma 4 text decoder: sliding layers with their own V, full layers where K doubles as V.
+/// A Gemma 4 text decoder. The defaults are those of the dense models: sliding layers with their
+/// own V, full layers where K doubles as V.
 struct ModelShape {
   std::string name;
   uint32_t n_layers;
@@ -31,6 +32,16 @@ struct ModelShape {
   float partial_rotary = 0.25f;  // share of a full head that rotates
   float softcap = 30.0f;
   float eps = 1e-6f;
+  bool k_is_v = true;        // full layers have no V projection
+  uint32_t n_shared_kv = 0;  // layers at the end that read an earlier layer's keys and values
+  bool double_wide = false;  // whether those layers have twice the ffn
+  // Whether they hold K and V tensors all the same, which no result depends on: some files do.
+  bool stores_unused_kv = false;
+  uint32_t per_layer = 0;  // width of the per-layer inputs
+  uint32_t n_experts = 0;
+  uint32_t n_experts_used = 0;  // by one token
+  uint32_t expert_ffn = 0;
+  bool split_experts = false;  // gate and up of the experts as two tensors, with the same values
 
   /// Every full_period-th layer, and always the last one.
   [[nodiscard]] bool is_full(uint32_t layer) const {
@@ -42,9 +53,16 @@ struct ModelShape {
   [[nodiscard]] uint32_t n_kv(uint32_t layer) const {
     return is_full(layer) ? n_kv_full : n_kv_sliding;
   }
+  [[nodiscard]] bool owns_kv(uint32_t layer) const { return layer + n_shared_kv < n_layers; }
+  [[nodiscard]] uint32_t ffn_width(uint32_t layer) const {
+    return double_wide && !owns_kv(layer) ? 2 * ffn : ffn;
+  }
+  /// The same model with another depth; the part of it that shares keys and values stays in
+  /// proportion.
+  [[nodiscard]] ModelShape with_layers(uint32_t n) const;
 };
 
-/// tiny12, tiny12-odd, tiny12-k, tiny31, 12b, 31b.
+/// tiny12, tiny12-odd, tiny12-k, tiny31, tiny-e2b, tiny-e4b, tiny26, 12b, 31b, e2b, e4b, 26b.
 std::span<const ModelShape> named_shapes();
 std::optional<ModelShape> find_shape(std::string_view name);
 
@@ -54,6 +72,9 @@ struct TensorSpec {
   std::vector<uint64_t> ne;  // input first
   bool is_full = false;      // belongs to a full layer
   bool is_matrix = false;    // stored in the type asked for; everything else is f32
+  std::string hash_name;     // whose hash the values are: `name`, or the fused tensor's
+  // Which half of each of the fused tensor's matrices this is.
+  std::optional<uint32_t> half = std::nullopt;
 
   [[nodiscard]] uint64_t n_elements() const;
 };
