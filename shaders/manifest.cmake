@@ -53,6 +53,12 @@ foreach(type F32 F16 BF16 Q8_0 Q4_0 Q4_K Q6_K)
     endif()
   endforeach()
 endforeach()
+
+# mixture of experts
+kimberlite_module(expert_route SOURCE expert_route.comp)
+kimberlite_module(expert_tiles SOURCE expert_tiles.comp)
+kimberlite_module(expert_sum SOURCE expert_sum.comp)
+
 kimberlite_module(quant_act_bytes SOURCE quant_act.comp)
 kimberlite_module(quant_act_words SOURCE quant_act.comp DEFINES WORDS)
 

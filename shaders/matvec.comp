@@ -7,6 +7,11 @@
 //   scales  wide [n_panels, n_steps, units]   a dummy where the type has none
 //   x       f32 [n_columns, 4 x_units]        INT8: u32 [n_columns, 4 x_units]
 //   y       f32 [n_columns, y_stride]
+//   tiles   ExpertTile [n_tiles]              EXPERTS: else dummies
+//   slots   u32 [n_slots]                     sorted by expert
+//
+// With EXPERTS the rows of many experts follow one another in the matrix, y has a column for every
+// slot (a token and one of its experts), and a tile multiplies slots of one expert.
 //
 // Grid: x = tile of COLUMNS columns (the last one may be wider than what is left), y = workgroup of
 // whole panels of 64 rows. A lane has 64 / LANES rows. Accumulation: float32, precise, in the order of K; with SPLIT_K (GPUs) SPLITS
@@ -31,6 +36,8 @@ WIDE_BINDING(0, codes)
 WIDE_BINDING(1, scales)
 WIDE_BINDING(2, x)
 layout(binding = 3, std430) writeonly buffer Y { float y[]; };
+layout(binding = 4, std430) readonly buffer Tiles { ExpertTile tiles[]; };
+layout(binding = 5, std430) readonly buffer Slots { uint slots[]; };
 
 #include "common/panel.glsl"
 #ifdef INT8
@@ -42,6 +49,9 @@ layout(binding = 3, std430) writeonly buffer Y { float y[]; };
 
 void main() {
   find_panel();
+  // A workgroup may have panels that exist beside ones that do not; lanes exchange data within their
+  // own panel only. With SPLIT_K a workgroup is one panel.
+  if (EXPERTS && !panel_exists) return;
   [[unroll]] for (uint i = 0; i < ROWS * COLUMNS; ++i) acc[i] = 0.0;
   const uint n_steps = p.n_steps;  // CPU drivers gather a push constant anew at every use in a loop
   for (uint step = split; step < n_steps; step += SPLITS) add_step(step);

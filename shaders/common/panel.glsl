@@ -4,7 +4,8 @@
 // eight rows of a lane are one or two units at LANES = 8 (CPU drivers), and a panel's scales are
 // still one burst at LANES = 32 or 64.
 //
-// Includer: declares the wide bindings `codes`, `scales`, `x` and the push constants `p`.
+// Includer: declares the wide bindings `codes`, `scales`, `x`, the buffers `tiles` and `slots` and
+// the push constants `p`.
 layout(local_size_x_id = 0) in;
 layout(constant_id = 1) const uint LANES = 8;          // 8, 16, 32 or 64
 layout(constant_id = 2) const uint COLUMNS = 1;        // of the tile, 1..8
@@ -12,28 +13,55 @@ layout(constant_id = 3) const uint SPLITS = 1;         // parts of K, each with 
 layout(constant_id = 4) const bool SPREAD = false;     // x by one load and shuffles (panel_x.glsl)
 layout(constant_id = 5) const bool MASK_ONLY = false;  // vector shifts are slow: scale x instead
 layout(constant_id = 6) const bool TAIL = false;       // K is not a multiple of 32
+layout(constant_id = 7) const bool EXPERTS = false;    // tiles are slots of experts
 
 const uint ROWS = 64 / LANES;
 #define MAX_TILE 32  // ROWS * COLUMNS at most
 
 uint panel;         // clamped; panel_exists guards the store
 bool panel_exists;
+uint first_row;     // of the panel, in a column of y
 uint lane;          // 0..LANES-1
 uint split;         // 0..SPLITS-1
-uint column0;       // first column of the tile
 uint first_step;    // of the panel
+uint n_tile;        // columns of the tile that exist
 uint x_row[COLUMNS];  // where each column of the tile starts in x, in units
+uint y_row[COLUMNS];  // and in y, in elements
+
+// The tile's columns are slots of one expert. Says which panel of the matrix `wanted` of the
+// expert is.
+uint find_expert_tile(uint wanted) {
+  const ExpertTile tile = tiles[gl_WorkGroupID.x];
+  n_tile = tile.count;
+  [[unroll]] for (uint c = 0; c < COLUMNS; ++c) {
+    const uint slot = slots[tile.first + min(c, max(n_tile, 1) - 1)];
+    x_row[c] = slot / p.slots_per_row * p.x_units;
+    y_row[c] = slot * p.y_stride;
+  }
+  // Panels before those of this shard wrap around to numbers that it does not have.
+  const uint in_shard = tile.expert * p.expert_panels + wanted - p.first_row / 64;
+  panel_exists = wanted < p.expert_panels && in_shard < p.n_panels && n_tile > 0;
+  first_row = wanted * 64;
+  return in_shard;
+}
+
+uint find_column_tile(uint wanted) {
+  const uint column0 = gl_WorkGroupID.x * COLUMNS;
+  n_tile = p.n_columns - column0;
+  [[unroll]] for (uint c = 0; c < COLUMNS; ++c) {
+    x_row[c] = min(column0 + c, p.n_columns - 1) * p.x_units;
+    y_row[c] = (column0 + c) * p.y_stride;
+  }
+  panel_exists = wanted < p.n_panels;
+  first_row = p.first_row + wanted * 64;
+  return wanted;
+}
 
 // Grid: x = tile of COLUMNS columns, y = workgroup of whole panels.
 void find_panel() {
-  column0 = gl_WorkGroupID.x * COLUMNS;
-  [[unroll]] for (uint c = 0; c < COLUMNS; ++c) {
-    x_row[c] = min(column0 + c, p.n_columns - 1) * p.x_units;
-  }
   const uint thread = gl_WorkGroupID.y * gl_WorkGroupSize.x + gl_LocalInvocationID.x;
   const uint wanted = thread / (LANES * SPLITS);
-  panel_exists = wanted < p.n_panels;
-  panel = min(wanted, p.n_panels - 1);
+  panel = min(EXPERTS ? find_expert_tile(wanted) : find_column_tile(wanted), p.n_panels - 1);
   first_step = panel * p.n_steps;
   split = thread / LANES % SPLITS;
   lane = thread % LANES;

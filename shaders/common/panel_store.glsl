@@ -7,10 +7,10 @@ float finish_value(float value) {
 }
 
 void store_value(uint g, uint c, float value) {
-  const uint row = panel * 64 + row_of(g);
-  const uint column = column0 + c;
-  if (panel_exists && row < p.n_rows && column < p.n_columns) {
-    y[column * p.y_stride + p.first_row + row] = finish_value(value);
+  const uint row = row_of(g);
+  const bool exists = panel_exists && c < n_tile;
+  if (exists && (EXPERTS || panel * 64 + row < p.n_rows)) {
+    y[y_row[c] + first_row + row] = finish_value(value);
   }
 }
 

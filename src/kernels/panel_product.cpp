@@ -20,9 +20,12 @@ using graph::Variant;
 
 namespace {
 
-constexpr std::array kBindings{
-    BindingDesc{"codes", Access::read, true}, BindingDesc{"scales", Access::read, true},
-    BindingDesc{"x", Access::read, true}, BindingDesc{"y", Access::write}};
+constexpr std::array kBindings{BindingDesc{"codes", Access::read, true},
+                               BindingDesc{"scales", Access::read, true},
+                               BindingDesc{"x", Access::read, true},
+                               BindingDesc{"y", Access::write},
+                               BindingDesc{"tiles"},
+                               BindingDesc{"slots"}};
 
 bool has_split(const vk::Caps& caps) { return !caps.is_cpu; }
 bool has_dot(const vk::Caps& caps) { return caps.has_int8_dot; }
@@ -124,7 +127,7 @@ uint32_t pick_splits(uint64_t n_steps, uint32_t max_splits) {
   return best;
 }
 
-void check_operands(const PackedMatrix& w, const Tensor& x, const Tensor& y) {
+void check_activations(const PackedMatrix& w, const Tensor& x) {
   KL_CHECK(x.shape.rank() == 2, "x is [n, n_cols]");
   if (w.linear_class == LinearClass::f32) {
     KL_CHECK(x.dtype == DType::f32, "this matrix takes float32 activations");
@@ -134,8 +137,50 @@ void check_operands(const PackedMatrix& w, const Tensor& x, const Tensor& y) {
     KL_CHECK(x.shape[1] == quantized_width(w.linear_class, w.n_cols),
              "x of another width or class than the matrix");
   }
-  KL_CHECK(y.dtype == DType::f32 && y.shape == (Shape{x.shape[0], w.n_rows}),
-           "y is f32 [n, n_rows]");
+}
+
+/// What all shards of a product have in common.
+struct Product {
+  const KernelDesc& kernel;
+  const PackedMatrix& w;
+  const Tensor& x;
+  const Tensor& y;
+  const std::string& label;
+  uint32_t tile_columns;
+  float softcap = 0;
+  const ExpertTiles* experts = nullptr;
+};
+
+/// With everything but bytes_touched.
+graph::Node make_node(const graph::Graph& graph, const Product& product, const Shard& shard) {
+  const auto& [kernel, w, x, y, label, tile_columns, softcap, experts] = product;
+  const auto n_columns = static_cast<uint32_t>(x.shape[0]);
+  const uint64_t shard_panels = div_up(shard.n_rows, kPanelRows);
+  const uint64_t expert_panels = y.shape[1] / kPanelRows;
+  const uint64_t tile_panels = experts != nullptr ? expert_panels : shard_panels;
+  graph::Node node;
+  node.kernel = &kernel;
+  node.variant = &graph.pick(kernel);
+  PanelShape shape = pick_panel_shape(*node.variant, graph.caps(), w, tile_panels, tile_columns);
+  shape.experts = experts != nullptr;
+  node.label = label;
+  node.tensors = {shard.codes,
+                  shard.scales.valid() ? shard.scales : shard.codes,
+                  x,
+                  y,
+                  experts != nullptr ? experts->tiles : x,
+                  experts != nullptr ? experts->slots : x};
+  node.constants = shape.constants();
+  node.set_push(shaders::MatvecPush{
+      static_cast<uint32_t>(shard_panels), static_cast<uint32_t>(w.n_steps),
+      static_cast<uint32_t>(x.shape[1] / 4), static_cast<uint32_t>(shard.first_row),
+      static_cast<uint32_t>(shard.n_rows), static_cast<uint32_t>(y.shape[1]), n_columns, softcap,
+      static_cast<uint32_t>(expert_panels), experts != nullptr ? experts->slots_per_row : 1});
+  const uint32_t n_tiles = experts != nullptr ? static_cast<uint32_t>(experts->tiles.shape[0])
+                                              : div_up(n_columns, tile_columns);
+  const uint64_t n_groups = div_up<uint64_t>(tile_panels, shape.panels_per_workgroup());
+  node.grid = {n_tiles, static_cast<uint32_t>(n_groups), 1};
+  return node;
 }
 
 }  // namespace
@@ -175,26 +220,40 @@ PanelShape pick_panel_shape(const Variant& variant, const vk::Caps& caps, const 
 void add_panel_product(graph::Graph& graph, const KernelDesc& kernel, const PackedMatrix& w,
                        const Tensor& x, const Tensor& y, const std::string& label,
                        uint32_t tile_columns, float softcap) {
-  check_operands(w, x, y);
-  const auto n_columns = static_cast<uint32_t>(x.shape[0]);
+  check_activations(w, x);
+  const uint64_t n_columns = x.shape[0];
+  KL_CHECK(y.dtype == DType::f32 && y.shape == (Shape{n_columns, w.n_rows}),
+           "y is f32 [n, n_rows]");
   for (const Shard& shard : w.shards) {
-    const uint64_t n_panels = div_up(shard.n_rows, kPanelRows);
-    graph::Node node;
-    node.kernel = &kernel;
-    node.variant = &graph.pick(kernel);
-    const PanelShape shape =
-        pick_panel_shape(*node.variant, graph.caps(), w, n_panels, tile_columns);
-    node.label = label;
-    node.tensors = {shard.codes, shard.scales.valid() ? shard.scales : shard.codes, x, y};
-    node.constants = shape.constants();
-    node.set_push(shaders::MatvecPush{
-        static_cast<uint32_t>(n_panels), static_cast<uint32_t>(w.n_steps),
-        static_cast<uint32_t>(x.shape[1] / 4), static_cast<uint32_t>(shard.first_row),
-        static_cast<uint32_t>(shard.n_rows), static_cast<uint32_t>(w.n_rows), n_columns, softcap});
-    const uint64_t n_groups = div_up<uint64_t>(n_panels, shape.panels_per_workgroup());
-    node.grid = {div_up(n_columns, tile_columns), static_cast<uint32_t>(n_groups), 1};
+    graph::Node node = make_node(graph, {kernel, w, x, y, label, tile_columns, softcap}, shard);
     node.bytes_touched = shard.codes.n_bytes + shard.scales.n_bytes + x.n_bytes +
                          shard.n_rows * n_columns * sizeof(float);
+    graph.add(std::move(node));
+  }
+}
+
+void add_expert_product(graph::Graph& graph, const PackedMatrix& w, const Tensor& x,
+                        const ExpertTiles& tiles, const Tensor& y, const std::string& label) {
+  check_activations(w, x);
+  const uint64_t n_slots = x.shape[0] * tiles.slots_per_row;
+  KL_CHECK(y.dtype == DType::f32 && y.shape.rank() == 2 && y.shape[0] == n_slots,
+           "y is f32 [n_slots, rows of an expert]");
+  const uint64_t expert_rows = y.shape[1];
+  KL_CHECK(expert_rows % kPanelRows == 0 && w.n_rows % expert_rows == 0, "experts of whole panels");
+  KL_CHECK(tiles.slots.dtype == DType::u32 && tiles.slots.shape == Shape{n_slots},
+           "slots of another number");
+  KL_CHECK(tiles.tiles.dtype == DType::u32 && tiles.tiles.shape.rank() == 2,
+           "tiles are u32 [n, 3]");
+  const KernelDesc& kernel = tiles.tile_columns > 1 ? find_matmul_kernel(w.type, w.linear_class)
+                                                    : find_matvec_kernel(w.type, w.linear_class);
+  for (const Shard& shard : w.shards) {
+    graph::Node node =
+        make_node(graph, {kernel, w, x, y, label, tiles.tile_columns, 0, &tiles}, shard);
+    // A tile reads one expert, of whichever shard.
+    const uint64_t shard_bytes = shard.codes.n_bytes + shard.scales.n_bytes;
+    const uint64_t n_read = std::min(tiles.tiles.shape[0] * expert_rows, w.n_rows);
+    node.bytes_touched = shard_bytes * n_read / w.n_rows;
+    if (&shard == &w.shards.front()) node.bytes_touched += x.n_bytes + y.n_bytes;
     graph.add(std::move(node));
   }
 }

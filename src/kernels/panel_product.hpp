@@ -18,10 +18,11 @@ struct PanelShape {
   bool spread = false;
   bool mask_only = false;
   bool tail = false;
+  bool experts = false;
 
   [[nodiscard]] uint32_t panels_per_workgroup() const { return workgroup / (lanes * splits); }
   [[nodiscard]] std::vector<uint32_t> constants() const {
-    return {workgroup, lanes, columns, splits, spread, mask_only, tail};
+    return {workgroup, lanes, columns, splits, spread, mask_only, tail, experts};
   }
 };
 
@@ -35,6 +36,19 @@ struct PanelShape {
                                                           LinearClass linear_class);
 [[nodiscard]] const graph::KernelDesc& find_matmul_kernel(formats::GgmlType type,
                                                           LinearClass linear_class);
+
+/// Slots (a token and one of its experts) sorted by expert, in tiles of one expert each.
+struct ExpertTiles {
+  graph::Tensor tiles;         // u32 [n_tiles, 3]: shaders::ExpertTile
+  graph::Tensor slots;         // u32 [n_slots]
+  uint32_t tile_columns = 1;   // slots of a tile at most
+  uint32_t slots_per_row = 1;  // slot s multiplies row s / slots_per_row of x
+};
+
+/// y[slot] = W[expert of slot] x[row of slot]. w: [n_experts * y.shape[1], n_cols]; an expert's
+/// rows are a multiple of 64. y: f32 [n_slots, rows of an expert].
+void add_expert_product(graph::Graph& graph, const PackedMatrix& w, const graph::Tensor& x,
+                        const ExpertTiles& tiles, const graph::Tensor& y, const std::string& label);
 
 /// One node for each shard; aborts where the operands do not fit the matrix.
 void add_panel_product(graph::Graph& graph, const graph::KernelDesc& kernel, const PackedMatrix& w,

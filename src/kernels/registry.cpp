@@ -6,6 +6,7 @@
 
 #include "kernels/attention.hpp"
 #include "kernels/embed.hpp"
+#include "kernels/experts.hpp"
 #include "kernels/geglu.hpp"
 #include "kernels/matmul.hpp"
 #include "kernels/matvec.hpp"
@@ -47,6 +48,7 @@ std::vector<const KernelDesc*> list_kernels() {
     const KernelDesc* embed = &embed_kernel(kind.type, kind.linear_class);
     if (std::find(all.begin(), all.end(), embed) == all.end()) all.push_back(embed);
   }
+  all.insert(all.end(), {&kExpertRoute, &kExpertTiles, &kExpertSum});
   all.push_back(&quant_act_kernel(LinearClass::int8_dot));
   all.push_back(&quant_act_kernel(LinearClass::int8_swar));
   const auto sampling = sample_kernels();

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "formats/ggml_type.hpp"
+#include "kernels/experts.hpp"
 
 namespace kimberlite::model {
 namespace {
@@ -38,12 +39,6 @@ Status check_supported(const GgufFile& file) {
                  fmt::format("{}: general.architecture is '{}', expected 'gemma4'", file.path(),
                              architecture)};
   }
-  const auto refuse = [&](std::string_view name, uint32_t value, std::string_view what) {
-    return Error{ErrorCode::unsupported, fmt::format("{}: {} is {}: {} are not supported yet",
-                                                     file.path(), key(name), value, what)};
-  };
-  KL_ASSIGN(const uint32_t experts, file.u32_or(key("expert_count"), 0));
-  if (experts != 0) return refuse("expert_count", experts, "mixture-of-experts models");
   return {};
 }
 
@@ -136,6 +131,22 @@ Status read_shared_kv(const GgufFile& file, ModelConfig& config) {
     }
   }
   return {};
+}
+
+Result<ExpertConfig> read_experts(const GgufFile& file) {
+  ExpertConfig experts;
+  KL_ASSIGN(experts.n, file.u32_or(key("expert_count"), 0));
+  if (experts.n == 0) return experts;
+  KL_ASSIGN(experts.n, bounded(file, "expert_count", 1, kernels::kMostExperts));
+  KL_ASSIGN(experts.n_used, bounded(file, "expert_used_count", 1, experts.n));
+  KL_ASSIGN(experts.ffn_width, bounded(file, "expert_feed_forward_length", 32, kMaxWidth));
+  // Experts follow one another in a matrix whose rows are packed by 64.
+  if (experts.ffn_width % kernels::kPanelRows != 0) {
+    return Error{ErrorCode::unsupported, fmt::format("{}: {} is {}, supported are multiples of {}",
+                                                     file.path(), key("expert_feed_forward_length"),
+                                                     experts.ffn_width, kernels::kPanelRows)};
+  }
+  return experts;
 }
 
 /// Values of a layer in the second embedding table; 0 where a file has none.
@@ -231,6 +242,13 @@ Result<ModelConfig> read_config(const GgufFile& file) {
   config.embedding_scale = std::sqrt(static_cast<float>(config.width));
   KL_TRY(read_rope(file, config));
   KL_ASSIGN(config.per_layer_width, read_per_layer_width(file));
+  KL_ASSIGN(config.experts, read_experts(file));
+  if (config.experts.n != 0 && config.width % kernels::kPanelRows != 0) {
+    return Error{
+        ErrorCode::unsupported,
+        fmt::format("{}: {} is {}, supported beside experts are multiples of {}", file.path(),
+                    key("embedding_length"), config.width, kernels::kPanelRows)};
+  }
   KL_TRY(read_layers(file, config));
   KL_TRY(read_shared_kv(file, config));
   return config;

@@ -36,6 +36,13 @@ struct RopeConfig {
   uint32_t n_pairs = 0;
 };
 
+/// Beside the MLP of every layer: `n_used` of `n` experts for each token. n = 0: none.
+struct ExpertConfig {
+  uint32_t n = 0;
+  uint32_t n_used = 0;
+  uint32_t ffn_width = 0;  // of one expert
+};
+
 struct ModelConfig {
   std::string name;
   uint32_t n_layers = 0;
@@ -49,6 +56,7 @@ struct ModelConfig {
   /// Values that each layer gets from a second embedding table (E2B, E4B); 0: there is none.
   uint32_t per_layer_width = 0;
   uint32_t n_kv_layers = 0;  // the first so many have K and V of their own
+  ExpertConfig experts;
   RopeConfig rope_sliding;
   RopeConfig rope_full;
   std::vector<LayerConfig> layers;

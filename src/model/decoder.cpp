@@ -7,6 +7,7 @@
 #include <numbers>
 
 #include "kernels/embed.hpp"
+#include "kernels/experts.hpp"
 #include "kernels/geglu.hpp"
 #include "kernels/linear.hpp"
 #include "kernels/rms_norm.hpp"
@@ -151,7 +152,8 @@ class DecoderBuilder {
     kernels::add_geglu(graph_, gate, up, activated, label(i, "geglu"));
 
     kernels::LinearInput down_input(activated, label(i, "ffn_out.act"));
-    const Tensor delta = add_product(layer.down, down_input, label(i, "ffn_down"));
+    const Tensor mlp = add_product(layer.down, down_input, label(i, "ffn_down"));
+    const Tensor delta = config_.experts.n == 0 ? mlp : add_experts(i, mlp);
     if (config_.per_layer_width == 0) {
       return add_seam(delta, layer.post_ffw_norm, next_norm(i), layer.scale,
                       label(i, "post_ffw_norm"));
@@ -160,6 +162,66 @@ class DecoderBuilder {
         graph_, {.delta = delta, .post = layer.post_ffw_norm, .x = x_, .eps = config_.rms_eps},
         label(i, "post_ffw_norm"));
     return add_per_layer_block(i);
+  }
+
+  /// rms(mlp) + rms(experts(x)): what a layer with experts adds to the residual stream.
+  Tensor add_experts(uint32_t i, const Tensor& mlp) {
+    const ExpertWeights& weights = weights_.layers()[i].experts;
+    const auto add_norm = [&](const Tensor& x, const Tensor& norm, std::string_view name) {
+      const Tensor y = rows(label(i, name), config_.width);
+      kernels::add_rms_norm(graph_, x, norm, y, config_.rms_eps, label(i, name));
+      return y;
+    };
+    kernels::LinearInput router_input(add_norm(x_, weights.router_norm, "router_norm"),
+                                      label(i, "router.act"));
+    const Tensor scores = add_product(weights.router, router_input, label(i, "router"));
+    const kernels::ExpertRouting routing = kernels::add_expert_routing(
+        graph_, scores, weights.scale, config_.experts.n_used, label(i, "experts"));
+
+    kernels::LinearInput input(add_norm(x_, weights.in_norm, "pre_ffw_norm_2"),
+                               label(i, "experts_in.act"));
+    kernels::LinearInput down_input(add_gated_experts(i, input, routing),
+                                    label(i, "experts_out.act"));
+    const Tensor outs = add_expert_product(weights.down, down_input, routing.by_slot, config_.width,
+                                           label(i, "ffn_down_exps"));
+    const Tensor sum = rows("experts", config_.width);
+    kernels::add_expert_sum(graph_, outs, routing, sum, label(i, "expert_sum"));
+
+    const Tensor both = add_norm(mlp, weights.dense_norm, "post_ffw_norm_1");
+    kernels::add_residual_norm(
+        graph_, {.delta = sum, .post = weights.out_norm, .x = both, .eps = config_.rms_eps},
+        label(i, "post_ffw_norm_2"));
+    return both;
+  }
+
+  /// gelu(gate x) * (up x) of every slot, f32 [n_slots, ffn_width of an expert].
+  Tensor add_gated_experts(uint32_t i, kernels::LinearInput& input,
+                           const kernels::ExpertRouting& routing) {
+    const ExpertWeights& weights = weights_.layers()[i].experts;
+    const uint64_t width = config_.experts.ffn_width;
+    const Tensor activated =
+        graph_.transient("experts_geglu", DType::f32, Shape{routing.weights.shape[0], width});
+    const auto product = [&](const kernels::PackedMatrix& w, uint64_t n_rows,
+                             std::string_view name) {
+      return add_expert_product(w, input, routing.by_column, n_rows, label(i, name));
+    };
+    if (weights.gate_up.n_rows != 0) {
+      const Tensor both = product(weights.gate_up, 2 * width, "ffn_gate_up_exps");
+      kernels::add_geglu(graph_, both, {both, width}, activated, label(i, "experts_geglu"));
+      return activated;
+    }
+    const Tensor gate = product(weights.gate, width, "ffn_gate_exps");
+    const Tensor up = product(weights.up, width, "ffn_up_exps");
+    kernels::add_geglu(graph_, gate, up, activated, label(i, "experts_geglu"));
+    return activated;
+  }
+
+  Tensor add_expert_product(const kernels::PackedMatrix& w, kernels::LinearInput& input,
+                            const kernels::ExpertTiles& tiles, uint64_t n_rows,
+                            const std::string& name) {
+    const Tensor y = graph_.transient(name, DType::f32, Shape{tiles.slots.shape[0], n_rows});
+    kernels::add_expert_product(graph_, w, input.operand(graph_, w.linear_class), tiles, y, name);
+    return y;
   }
 
   /// x = (x + rms(proj(gelu(gate x) * input of the layer))) * scale; returns rms(x) for what

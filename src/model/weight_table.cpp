@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cmath>
 #include <span>
 
 #include "model/weights.hpp"
@@ -62,6 +63,33 @@ Status WeightTable::add_attention(uint32_t index, const ModelConfig& config,
   return add_matrix(name("attn_v.weight"), index, layer.kv_width(), config.width, weights.v);
 }
 
+Status WeightTable::add_experts(uint32_t index, const ModelConfig& config, ExpertWeights& weights) {
+  const uint64_t width = config.width;
+  const ExpertConfig& experts = config.experts;
+  const auto name = [&](std::string_view part) { return fmt::format("blk.{}.{}", index, part); };
+  const auto vector = [&](std::string_view part, uint64_t n, graph::Tensor& out) {
+    return add_vector(name(part), index, n, out);
+  };
+  const auto matrices = [&](std::string_view part, uint64_t n_rows, uint64_t n_cols,
+                            kernels::PackedMatrix& out) {
+    return add_matrices(name(part), index, experts.n, n_rows, n_cols, out);
+  };
+  KL_TRY(vector("ffn_gate_inp.scale", width, weights.router_norm));
+  entries_.back().factor = 1.0f / std::sqrt(static_cast<float>(width));
+  KL_TRY(add_matrix(name("ffn_gate_inp.weight"), index, experts.n, width, weights.router));
+  KL_TRY(vector("ffn_down_exps.scale", experts.n, weights.scale));
+  KL_TRY(vector("post_ffw_norm_1.weight", width, weights.dense_norm));
+  KL_TRY(vector("pre_ffw_norm_2.weight", width, weights.in_norm));
+  KL_TRY(vector("post_ffw_norm_2.weight", width, weights.out_norm));
+  KL_TRY(matrices("ffn_down_exps.weight", width, experts.ffn_width, weights.down));
+  if (file_->find_tensor(name("ffn_gate_exps.weight")) == nullptr) {
+    return matrices("ffn_gate_up_exps.weight", uint64_t{2} * experts.ffn_width, width,
+                    weights.gate_up);
+  }
+  KL_TRY(matrices("ffn_gate_exps.weight", experts.ffn_width, width, weights.gate));
+  return matrices("ffn_up_exps.weight", experts.ffn_width, width, weights.up);
+}
+
 Status WeightTable::add_layer(uint32_t index, const ModelConfig& config, Weights& all) {
   LayerWeights& weights = all.layers_[index];
   const LayerConfig& layer = config.layers[index];
@@ -82,6 +110,7 @@ Status WeightTable::add_layer(uint32_t index, const ModelConfig& config, Weights
   KL_TRY(matrix("ffn_gate.weight", layer.ffn_width, width, weights.gate));
   KL_TRY(matrix("ffn_up.weight", layer.ffn_width, width, weights.up));
   KL_TRY(matrix("ffn_down.weight", width, layer.ffn_width, weights.down));
+  if (config.experts.n != 0) KL_TRY(add_experts(index, config, weights.experts));
   if (const uint64_t p = config.per_layer_width; p != 0) {
     KL_TRY(matrix("inp_gate.weight", p, width, weights.per_layer_gate));
     KL_TRY(matrix("proj.weight", width, p, weights.per_layer_proj));
@@ -144,22 +173,33 @@ Status WeightTable::add_scalar(std::string name, uint32_t layer, float& out) {
 Status WeightTable::add_matrix(std::string name, uint32_t layer, uint64_t n_rows, uint64_t n_cols,
                                kernels::PackedMatrix& out) {
   KL_ASSIGN(const formats::TensorInfo* source, find(name, {n_rows, n_cols}));
-  if (!kernels::can_pack(source->type)) {
+  return pack(std::move(name), layer, *source, n_rows, n_cols, out);
+}
+
+Status WeightTable::add_matrices(std::string name, uint32_t layer, uint64_t n, uint64_t n_rows,
+                                 uint64_t n_cols, kernels::PackedMatrix& out) {
+  KL_ASSIGN(const formats::TensorInfo* source, find(name, {n, n_rows, n_cols}));
+  return pack(std::move(name), layer, *source, n * n_rows, n_cols, out);
+}
+
+Status WeightTable::pack(std::string name, uint32_t layer, const formats::TensorInfo& source,
+                         uint64_t n_rows, uint64_t n_cols, kernels::PackedMatrix& out) {
+  if (!kernels::can_pack(source.type)) {
     return Error{ErrorCode::unsupported,
                  fmt::format("{}: {}: type {} is not supported; f32, f16, bf16, q8_0, q4_0, q4_k "
                              "and q6_k are",
-                             file_->path(), name, formats::traits(source->type).name)};
+                             file_->path(), name, formats::traits(source.type).name)};
   }
   WeightEntry entry;
   entry.name = std::move(name);
   entry.layer = layer;
-  entry.source = source;
+  entry.source = &source;
   entry.matrix = &out;
   // A table is only looked up, so it keeps the layout that needs no class of products.
-  const kernels::LinearClass linear_class =
-      layer == WeightEntry::kTable ? kernels::LinearClass::f32
-                                   : linear_.pick(source->type, n_rows, n_cols, *caps_);
-  entry.layout = kernels::plan_packed(source->type, n_rows, n_cols, *caps_, linear_class);
+  const kernels::LinearClass linear_class = layer == WeightEntry::kTable
+                                                ? kernels::LinearClass::f32
+                                                : linear_.pick(source.type, n_rows, n_cols, *caps_);
+  entry.layout = kernels::plan_packed(source.type, n_rows, n_cols, *caps_, linear_class);
   entry.range_bytes = entry.layout.range_bytes();
   entries_.push_back(std::move(entry));
   return {};

@@ -15,6 +15,7 @@
 namespace kimberlite::model {
 
 class Weights;
+struct ExpertWeights;
 struct LayerWeights;
 
 /// One tensor of the model. Exactly one of vector, matrix and scalar is set: the destination.
@@ -28,6 +29,7 @@ struct WeightEntry {
   graph::Tensor* vector = nullptr;              // Borrowed from Weights, like the two below.
   kernels::PackedMatrix* matrix = nullptr;
   float* scalar = nullptr;
+  float factor = 1.0f;                // of a vector's values
   kernels::PackedLayout layout;       // of a matrix
   std::vector<uint64_t> range_bytes;  // to allocate: a vector's one, a matrix's as in the layout
 
@@ -53,12 +55,18 @@ class WeightTable {
       : file_(&file), caps_(&caps), linear_(linear) {}
   Status add_layer(uint32_t index, const ModelConfig& config, Weights& weights);
   Status add_attention(uint32_t index, const ModelConfig& config, LayerWeights& weights);
+  Status add_experts(uint32_t index, const ModelConfig& config, ExpertWeights& weights);
   Status add_per_layer(const ModelConfig& config, Weights& weights);
   Status add_floats(std::string name, uint32_t layer, uint64_t n);
   Status add_scalar(std::string name, uint32_t layer, float& out);
   Status add_vector(std::string name, uint32_t layer, uint64_t n, graph::Tensor& out);
   Status add_matrix(std::string name, uint32_t layer, uint64_t n_rows, uint64_t n_cols,
                     kernels::PackedMatrix& out);
+  /// A tensor [n, n_rows, n_cols] as one matrix [n * n_rows, n_cols].
+  Status add_matrices(std::string name, uint32_t layer, uint64_t n, uint64_t n_rows,
+                      uint64_t n_cols, kernels::PackedMatrix& out);
+  Status pack(std::string name, uint32_t layer, const formats::TensorInfo& source, uint64_t n_rows,
+              uint64_t n_cols, kernels::PackedMatrix& out);
   Result<const formats::TensorInfo*> find(const std::string& name,
                                           std::initializer_list<uint64_t> shape) const;
 

@@ -54,6 +54,7 @@ class Loader {
       *entry.scalar = values[0];
       return {};
     }
+    for (float& value : values) value *= entry.factor;
     const graph::Tensor& tensor = *entry.vector;
     return vk::write_range(device_, {tensor.buffer, tensor.offset_bytes, tensor.n_bytes},
                            values.data(), tensor.n_bytes);

@@ -19,6 +19,21 @@
 
 namespace kimberlite::model {
 
+/// The experts of a layer, their router, and the norms around them (26B-A4B). Experts follow one
+/// another in a matrix.
+struct ExpertWeights {
+  graph::Tensor router_norm;      // f32 [width]: ffn_gate_inp.scale / sqrt(width)
+  kernels::PackedMatrix router;   // ffn_gate_inp, [n, width]
+  kernels::PackedMatrix gate_up;  // [n * 2 * ffn_width, width]: gate and up of each; or none, and
+  kernels::PackedMatrix gate;     // [n * ffn_width, width]
+  kernels::PackedMatrix up;       // as gate
+  kernels::PackedMatrix down;     // [n * width, ffn_width]
+  graph::Tensor scale;            // f32 [n]: ffn_down_exps.scale
+  graph::Tensor dense_norm;       // f32 [width]: post_ffw_norm_1, of the MLP beside the experts
+  graph::Tensor in_norm;          // f32 [width]: pre_ffw_norm_2
+  graph::Tensor out_norm;         // f32 [width]: post_ffw_norm_2
+};
+
 struct LayerWeights {
   graph::Tensor attn_norm;               // f32 [width]
   graph::Tensor q_norm;                  // f32 [head_dim]
@@ -36,7 +51,8 @@ struct LayerWeights {
   kernels::PackedMatrix per_layer_gate;  // inp_gate, [per_layer_width, width]; E2B and E4B
   kernels::PackedMatrix per_layer_proj;  // proj, [width, per_layer_width]
   graph::Tensor per_layer_norm;          // post_norm, f32 [width]
-  float scale = 1.0f;                    // layer_output_scale
+  ExpertWeights experts;
+  float scale = 1.0f;  // layer_output_scale
 };
 
 /// The second embedding table of E2B and E4B, and what makes each layer's input of it.

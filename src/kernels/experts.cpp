@@ -1,0 +1,130 @@
+#include "kernels/experts.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include "base/numeric.hpp"
+#include "kernels/matvec.hpp"
+#include "shaders/experts.h"
+
+namespace kimberlite::kernels {
+
+using graph::Access;
+using graph::BindingDesc;
+using graph::DType;
+using graph::Shape;
+using graph::Tensor;
+using graph::Variant;
+
+namespace {
+
+constexpr std::array kRouteBindings{BindingDesc{"scores"}, BindingDesc{"scale"},
+                                    BindingDesc{"experts", Access::read_write},
+                                    BindingDesc{"weights", Access::read_write}};
+constexpr std::array kRouteVariants{Variant{"portable", "expert_route"}};
+constexpr std::array kTilesBindings{BindingDesc{"experts"}, BindingDesc{"tiles", Access::write},
+                                    BindingDesc{"slots", Access::write}};
+constexpr std::array kTilesVariants{Variant{"portable", "expert_tiles"}};
+constexpr std::array kSumBindings{BindingDesc{"y"}, BindingDesc{"weights"},
+                                  BindingDesc{"out", Access::write}};
+constexpr std::array kSumVariants{Variant{"portable", "expert_sum"}};
+
+static_assert(shaders::kMaxExperts == kMostExperts);
+
+/// Slots in a tile of many columns; as the tiles of matmul.
+uint32_t pick_slots_per_tile(const vk::Caps& caps, uint64_t n_columns) {
+  if (n_columns <= kMaxColumns) return 1;
+  return caps.is_cpu ? 4 : 8;
+}
+
+/// The most tiles that slots of `n_experts` can make: each used expert may leave one unfilled.
+uint64_t count_tiles(uint64_t n_slots, uint64_t n_experts, uint64_t tile_columns) {
+  return (n_slots + std::min(n_experts, n_slots) * (tile_columns - 1)) / tile_columns;
+}
+
+void add_route(graph::Graph& graph, const Tensor& scores, const Tensor& scale,
+               const ExpertRouting& routing, uint32_t n_used, std::string label) {
+  graph::Node node;
+  node.kernel = &kExpertRoute;
+  node.variant = &graph.pick(kExpertRoute);
+  node.label = std::move(label);
+  node.tensors = {scores, scale, routing.experts, routing.weights};
+  node.constants = {graph.caps().subgroup_size};
+  node.set_push(shaders::ExpertRoutePush{static_cast<uint32_t>(scores.shape[1]), n_used});
+  node.grid = {static_cast<uint32_t>(scores.shape[0]), 1, 1};
+  node.bytes_touched = scores.n_bytes + 2 * routing.experts.n_bytes;
+  graph.add(std::move(node));
+}
+
+void add_tiles(graph::Graph& graph, const ExpertRouting& routing, uint64_t n_experts,
+               std::string label) {
+  const ExpertTiles& tiles = routing.by_slot;
+  graph::Node node;
+  node.kernel = &kExpertTiles;
+  node.variant = &graph.pick(kExpertTiles);
+  node.label = std::move(label);
+  node.tensors = {routing.experts, tiles.tiles, tiles.slots};
+  node.constants = {std::min<uint32_t>(128, graph.caps().max_workgroup_size)};
+  node.set_push(shaders::ExpertTilesPush{
+      static_cast<uint32_t>(n_experts), static_cast<uint32_t>(tiles.slots.shape[0]),
+      tiles.tile_columns, static_cast<uint32_t>(tiles.tiles.shape[0])});
+  node.bytes_touched = 2 * tiles.slots.n_bytes + tiles.tiles.n_bytes;
+  graph.add(std::move(node));
+}
+
+}  // namespace
+
+const graph::KernelDesc kExpertRoute{"expert_route", kRouteBindings,
+                                     sizeof(shaders::ExpertRoutePush), kRouteVariants};
+const graph::KernelDesc kExpertTiles{"expert_tiles", kTilesBindings,
+                                     sizeof(shaders::ExpertTilesPush), kTilesVariants};
+const graph::KernelDesc kExpertSum{"expert_sum", kSumBindings, sizeof(shaders::ExpertSumPush),
+                                   kSumVariants};
+
+ExpertRouting add_expert_routing(graph::Graph& graph, const Tensor& scores, const Tensor& scale,
+                                 uint32_t n_used, const std::string& label) {
+  KL_CHECK(scores.dtype == DType::f32 && scores.shape.rank() == 2, "scores are f32 [n, n_experts]");
+  const uint64_t n_experts = scores.shape[1];
+  KL_CHECK(n_experts <= kMostExperts && n_used >= 1 && n_used <= n_experts, "experts to choose");
+  KL_CHECK(scale.dtype == DType::f32 && scale.shape == Shape{n_experts}, "a scale for each expert");
+  const uint64_t n_slots = scores.shape[0] * n_used;
+  const uint32_t tile_columns = pick_slots_per_tile(graph.caps(), scores.shape[0]);
+
+  ExpertRouting routing;
+  routing.experts = graph.transient(label + ".experts", DType::u32, Shape{n_slots});
+  routing.weights = graph.transient(label + ".weights", DType::f32, Shape{n_slots});
+  routing.by_slot = {graph.transient(label + ".tiles", DType::u32,
+                                     {count_tiles(n_slots, n_experts, tile_columns), 3}),
+                     graph.transient(label + ".slots", DType::u32, Shape{n_slots}), tile_columns,
+                     1};
+  routing.by_column = routing.by_slot;
+  routing.by_column.slots_per_row = n_used;
+  add_route(graph, scores, scale, routing, n_used, label);
+  add_tiles(graph, routing, n_experts, label + ".tiles");
+  return routing;
+}
+
+void add_expert_sum(graph::Graph& graph, const Tensor& y, const ExpertRouting& routing,
+                    const Tensor& out, std::string label) {
+  KL_CHECK(out.dtype == DType::f32 && out.shape.rank() == 2 && out.shape[1] % 4 == 0,
+           "a result [n, width] of a multiple of 4");
+  const uint64_t n_slots = routing.weights.shape[0];
+  KL_CHECK(y.dtype == DType::f32 && y.shape == (Shape{n_slots, out.shape[1]}),
+           "a row for each slot");
+  const uint32_t workgroup = std::min<uint32_t>(64, graph.caps().max_workgroup_size);
+  const uint64_t width4 = out.shape[1] / 4;
+  graph::Node node;
+  node.kernel = &kExpertSum;
+  node.variant = &graph.pick(kExpertSum);
+  node.label = std::move(label);
+  node.tensors = {y, routing.weights, out};
+  node.constants = {workgroup};
+  node.set_push(shaders::ExpertSumPush{static_cast<uint32_t>(width4),
+                                       static_cast<uint32_t>(n_slots / out.shape[0])});
+  node.grid = {static_cast<uint32_t>(div_up<uint64_t>(width4, workgroup)),
+               static_cast<uint32_t>(out.shape[0]), 1};
+  node.bytes_touched = y.n_bytes + out.n_bytes;
+  graph.add(std::move(node));
+}
+
+}  // namespace kimberlite::kernels
