@@ -1,0 +1,228 @@
+#include "kernels/experts.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "kernels/linear_support.hpp"
+#include "kernels/matvec.hpp"
+#include "kernels/quant_act.hpp"
+#include "kernels/registry.hpp"
+
+namespace kimberlite::kernels {
+namespace {
+
+using formats::GgmlType;
+using graph::DType;
+using graph::Graph;
+using graph::Shape;
+using graph::Tensor;
+
+struct Routed {
+  std::vector<uint32_t> experts;
+  std::vector<float> weights;
+  std::vector<uint32_t> tiles;  // [n_tiles][expert, first, count]
+  std::vector<uint32_t> slots;
+};
+
+class ExpertsTest : public LinearTest {
+ protected:
+  /// Routes in a graph of its own; the products of a test take the result as inputs.
+  Routed route(const std::vector<float>& scores, uint64_t n, const std::vector<float>& scale,
+               uint32_t n_used) {
+    Graph graph(caps_);
+    const ExpertRouting routing =
+        add_expert_routing(graph, upload(scores, Shape{n, scale.size()}),
+                           upload(scale, Shape{scale.size()}), n_used, "experts");
+    // The executable's scratch is not readable: replay the nodes onto tensors of our own.
+    const auto own = [&](const Tensor& tensor) {
+      const Tensor copy = poisoned(tensor.dtype, tensor.shape);
+      copies_.push_back({tensor.transient, copy});
+      return copy;
+    };
+    copies_.clear();
+    const Tensor experts = own(routing.experts), weights = own(routing.weights);
+    const Tensor tiles = own(routing.by_slot.tiles), slots = own(routing.by_slot.slots);
+    Graph readable(caps_);
+    for (graph::Node node : graph.nodes()) {
+      for (Tensor& tensor : node.tensors) {
+        for (const auto& [transient, copy] : copies_) {
+          if (tensor.transient == transient) tensor = copy;
+        }
+      }
+      readable.add(std::move(node));
+    }
+    run(readable);
+    tile_columns_ = routing.by_slot.tile_columns;
+    return {download_u32(experts), download(weights), download_u32(tiles), download_u32(slots)};
+  }
+
+  void compare_products(const MatrixKind& kind);
+
+  struct Copy {
+    uint32_t transient;
+    Tensor tensor;
+  };
+  std::vector<Copy> copies_;
+  uint32_t tile_columns_ = 0;
+};
+
+TEST_F(ExpertsTest, TakesTheBestAndWeighsThem) {
+  for (const auto& [n, n_experts, n_used] : {std::array{1u, 4u, 1u}, std::array{3u, 7u, 7u},
+                                             std::array{8u, 128u, 8u}, std::array{17u, 48u, 4u}}) {
+    SCOPED_TRACE(n_experts);
+    const auto scores = random_values(uint64_t{n} * n_experts, n_experts, 2.0f);
+    const auto scale = random_values(n_experts, 7);
+    const Routed routed = route(scores, n, scale, n_used);
+    for (uint32_t column = 0; column < n; ++column) {
+      const float* s = &scores[uint64_t{column} * n_experts];
+      std::vector<uint32_t> order(n_experts);
+      std::iota(order.begin(), order.end(), 0);
+      std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return s[a] > s[b]; });
+      double sum = 0;
+      for (uint32_t j = 0; j < n_used; ++j) sum += std::exp(double{s[order[j]]});
+      for (uint32_t j = 0; j < n_used; ++j) {
+        const uint32_t slot = column * n_used + j;
+        ASSERT_EQ(routed.experts[slot], order[j]) << column << " " << j;
+        const double expected = std::exp(double{s[order[j]]}) / sum * scale[order[j]];
+        // Two ulp of each exp, half of each sum, product and quotient (2.5 ulp).
+        const double bound = std::abs(expected) * (8 + n_used) * 0x1p-24;
+        ASSERT_NEAR(routed.weights[slot], expected, bound) << column << " " << j;
+      }
+    }
+  }
+}
+
+TEST_F(ExpertsTest, TiesGoToTheLowerExpertAndNaNComesLast) {
+  constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+  constexpr float kInf = std::numeric_limits<float>::infinity();
+  const std::vector<float> scores{1,    3,    kNaN, 3,    1,    -kInf, 3,    0,  //
+                                  kNaN, kNaN, kNaN, kNaN, kNaN, kNaN,  kNaN, kNaN};
+  const Routed routed = route(scores, 2, std::vector<float>(8, 1.0f), 6);
+  const std::vector<uint32_t> expected{1, 3, 6, 0, 4, 7, 0, 1, 2, 3, 4, 5};
+  EXPECT_EQ(routed.experts, expected);
+  for (const float weight : routed.weights) EXPECT_TRUE(weight >= 0 && weight <= 1) << weight;
+}
+
+TEST_F(ExpertsTest, TilesHoldEverySlotOnce) {
+  for (const uint32_t n : {1u, 8u, 9u, 64u}) {
+    SCOPED_TRACE(n);
+    constexpr uint32_t kExperts = 40, kUsed = 3;
+    auto scores = random_values(uint64_t{n} * kExperts, n, 2.0f);
+    // Unequal loads: most columns want expert 5, none wants expert 9.
+    for (uint32_t i = 0; i < n; ++i) {
+      if (i % 4 != 3) scores[uint64_t{i} * kExperts + 5] = 50;
+      scores[uint64_t{i} * kExperts + 9] = -50;
+    }
+    const Routed routed = route(scores, n, std::vector<float>(kExperts, 1.0f), kUsed);
+    std::vector<uint32_t> seen(uint64_t{n} * kUsed);
+    for (size_t i = 0; i < routed.tiles.size(); i += 3) {
+      const uint32_t expert = routed.tiles[i], first = routed.tiles[i + 1];
+      const uint32_t count = routed.tiles[i + 2];
+      ASSERT_LE(count, tile_columns_);
+      for (uint32_t j = 0; j < count; ++j) {
+        const uint32_t slot = routed.slots[first + j];
+        ASSERT_LT(slot, seen.size());
+        EXPECT_EQ(routed.experts[slot], expert);
+        ++seen[slot];
+      }
+    }
+    EXPECT_EQ(seen, std::vector<uint32_t>(seen.size(), 1));
+    EXPECT_EQ(tile_columns_ > 1, n > 8);
+  }
+}
+
+/// The product of a slot is that of its expert's rows alone, bit for bit, also where the experts
+/// are spread over several shards.
+void ExpertsTest::compare_products(const MatrixKind& kind) {
+  constexpr uint64_t kExperts = 6, kRows = 128, kWidth = 512;
+  constexpr uint32_t kUsed = 2;
+  SCOPED_TRACE(std::string(formats::traits(kind.type).name));
+  const vk::Caps caps = caps_;
+  const auto all = random_rows(kind.type, kExperts * kRows, kWidth, 3);
+  const uint64_t expert_bytes = all.size() / kExperts;
+  for (const uint64_t n : {1u, 3u, 16u}) {
+    if (n > kMaxColumns && !caps.is_cpu) continue;  // prefill has no split over K: another order
+    caps_ = caps;
+    if (n == 3) {  // two experts and a half in each shard: an expert has two panels
+      const PackedLayout layout =
+          plan_packed(kind.type, kExperts * kRows, kWidth, caps_, kind.linear_class);
+      caps_.max_storage_range_bytes = 5 * layout.codes_panel_bytes;
+      caps_.max_texel_elements = caps_.max_storage_range_bytes / 16;
+    }
+    const auto scores = random_values(n * kExperts, 4);
+    const Routed routed = route(scores, n, std::vector<float>(kExperts, 1.0f), kUsed);
+    const auto x = random_values(n * kWidth, 5);
+    Graph graph(caps_);
+    const auto operand = [&](uint64_t first, uint64_t count) {
+      const auto begin = x.begin() + static_cast<std::ptrdiff_t>(first * kWidth);
+      const std::vector<float> rows(begin, begin + static_cast<std::ptrdiff_t>(count * kWidth));
+      const Tensor tensor = upload(rows, Shape{count, kWidth});
+      return kind.linear_class == LinearClass::f32
+                 ? tensor
+                 : add_quant_act(graph, tensor, kind.linear_class, "x_q");
+    };
+    const ExpertTiles tiles{upload(routed.tiles, Shape{routed.tiles.size() / 3, 3}),
+                            upload(routed.slots, Shape{routed.slots.size()}), tile_columns_, kUsed};
+    const Tensor y = poisoned(DType::f32, Shape{n * kUsed, kRows});
+    add_expert_product(graph, pack(kind.type, kExperts * kRows, kWidth, all, kind.linear_class),
+                       operand(0, n), tiles, y, "experts");
+    std::vector<Tensor> alone;
+    for (uint32_t slot = 0; slot < n * kUsed; ++slot) {
+      const auto begin =
+          all.begin() + static_cast<std::ptrdiff_t>(routed.experts[slot] * expert_bytes);
+      const std::vector<std::byte> rows(begin, begin + static_cast<std::ptrdiff_t>(expert_bytes));
+      alone.push_back(poisoned(DType::f32, Shape{1, kRows}));
+      add_matvec(graph, pack(kind.type, kRows, kWidth, rows, kind.linear_class),
+                 operand(slot / kUsed, 1), alone.back(), "alone");
+    }
+    run(graph);
+    const auto together = download(y);
+    for (uint32_t slot = 0; slot < n * kUsed; ++slot) {
+      const auto expected = download(alone[slot]);
+      for (uint64_t row = 0; row < kRows; ++row) {
+        ASSERT_EQ(together[slot * kRows + row], expected[row]) << n << " " << slot << " " << row;
+      }
+    }
+  }
+  caps_ = caps;
+}
+
+TEST_F(ExpertsTest, AProductIsThatOfTheExpertAlone) {
+  for (const MatrixKind& kind : matrix_kinds()) compare_products(kind);
+}
+
+TEST_F(ExpertsTest, SplitProductsTooAreThoseOfTheExpertAlone) {
+  caps_.is_cpu = false;  // the variants of GPUs
+  for (const MatrixKind& kind : matrix_kinds()) {
+    if (kind.type == GgmlType::q4_0 || kind.type == GgmlType::f32) compare_products(kind);
+  }
+}
+
+TEST_F(ExpertsTest, SumsInTheOrderOfTheSlots) {
+  constexpr uint64_t kColumns = 5, kWidth = 260;
+  constexpr uint32_t kUsed = 4;
+  const auto y = random_values(kColumns * kUsed * kWidth, 8);
+  const auto weights = random_values(kColumns * kUsed, 9);
+  ExpertRouting routing;
+  routing.weights = upload(weights, Shape{kColumns * kUsed});
+  const Tensor out = poisoned(DType::f32, Shape{kColumns, kWidth});
+  Graph graph(caps_);
+  add_expert_sum(graph, upload(y, Shape{kColumns * kUsed, kWidth}), routing, out, "sum");
+  run(graph);
+  const auto result = download(out);
+  for (uint64_t i = 0; i < result.size(); ++i) {
+    double expected = 0, magnitude = 0;
+    for (uint64_t j = 0; j < kUsed; ++j) {
+      const uint64_t slot = i / kWidth * kUsed + j;
+      const double term = double{weights[slot]} * y[slot * kWidth + i % kWidth];
+      expected += term;
+      magnitude += std::abs(term);
+    }
+    ASSERT_NEAR(result[i], expected, magnitude * kUsed * 0x1p-24) << i;
+  }
+}
+
+}  // namespace
+}  // namespace kimberlite::kernels
