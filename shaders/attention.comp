@@ -7,6 +7,7 @@
 //   q        f32 [n, n_heads, d]
 //   columns  Column [n]
 //   k, v     common/kv_cache.glsl; row of position j: sequence * n_rows + j % n_rows
+//            WIDE_TABLE: uvec2 [n_sequences, n_segments], addresses of segments of segment_rows rows
 //   out      f32 [n, n_heads, d]              without SPLIT
 //   partial  f32 [n, n_heads, n_splits, d]    SPLIT: sums not yet divided
 //   state    f32 [n, n_heads, n_splits, 2]    SPLIT: maximum and sum of weights

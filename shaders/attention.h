@@ -8,8 +8,9 @@ struct AttentionPush {
   u32 n_splits;  // chunk c belongs to split c % n_splits
   u32 n_rows;    // of a sequence in the cache
   u32 window;    // keys that a position sees, itself included; n_rows where attention is full
+  u32 segment_rows;  // WIDE_TABLE: of a segment, a multiple of 64; else 0
 };
-CHECK_PUSH(AttentionPush, 24)
+CHECK_PUSH(AttentionPush, 28)
 
 struct AttentionMergePush {
   u32 head_vecs;  // head_dim / 4

@@ -14,16 +14,19 @@ kimberlite_module(geglu SOURCE geglu.comp)
 
 # attention and the KV cache
 kimberlite_module(rope_kv SOURCE rope_kv.comp)
+kimberlite_module(rope_kv_table SOURCE rope_kv.comp DEFINES WIDE_TABLE)
 kimberlite_module(rope_q SOURCE rope_kv.comp DEFINES Q_ONLY)
-kimberlite_module(attention SOURCE attention.comp)
-kimberlite_module(attention_texel SOURCE attention.comp DEFINES WIDE_TEXEL)
-kimberlite_module(attention_workgroup SOURCE attention.comp DEFINES WORKGROUP)
-kimberlite_module(attention_workgroup_texel SOURCE attention.comp DEFINES WORKGROUP WIDE_TEXEL)
-kimberlite_module(attention_split SOURCE attention.comp DEFINES SPLIT)
-kimberlite_module(attention_split_texel SOURCE attention.comp DEFINES SPLIT WIDE_TEXEL)
-kimberlite_module(attention_split_workgroup SOURCE attention.comp DEFINES SPLIT WORKGROUP)
-kimberlite_module(attention_split_workgroup_texel SOURCE attention.comp
-                  DEFINES SPLIT WORKGROUP WIDE_TEXEL)
+foreach(load "" "_texel" "_table")
+  set(define)
+  if(load)
+    string(TOUPPER WIDE${load} define)
+  endif()
+  kimberlite_module(attention${load} SOURCE attention.comp DEFINES ${define})
+  kimberlite_module(attention_workgroup${load} SOURCE attention.comp DEFINES WORKGROUP ${define})
+  kimberlite_module(attention_split${load} SOURCE attention.comp DEFINES SPLIT ${define})
+  kimberlite_module(attention_split_workgroup${load} SOURCE attention.comp
+                    DEFINES SPLIT WORKGROUP ${define})
+endforeach()
 kimberlite_module(attention_merge SOURCE attention_merge.comp)
 
 # products of packed matrices, and rows of a packed table

@@ -7,7 +7,8 @@
 //   q_raw    f32 [n, n_heads, d]       k_raw, v_raw  f32 [n, n_kv_heads, d]
 //   q_norm   f32 [d]                   k_norm        f32 [d]
 //   columns  Column [n]                table         f32 [2, 512, n_pairs, 2]  kernels/rope_table.hpp
-//   q        f32 [n, n_heads, d]       k, v          common/kv_cache.glsl
+//   q        f32 [n, n_heads, d]       k, v          common/kv_cache.glsl; WIDE_TABLE: uvec2
+//            [n_sequences, n_segments], addresses of segments of segment_rows rows
 //
 // Grid: x = heads (query, K, V in turn) over subgroups, y = column. A head belongs to one subgroup;
 // a lane holds 8 values of its lower half and the 8 that they rotate with. Q_ONLY: no K, no V, for
@@ -18,6 +19,10 @@
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_KHR_shader_subgroup_arithmetic : require
 #extension GL_KHR_shader_subgroup_shuffle : require
+#ifdef WIDE_TABLE
+#extension GL_EXT_buffer_reference : require
+#extension GL_EXT_buffer_reference_uvec2 : require
+#endif
 
 #include "rope_kv.h"
 #include "common/columns.h"
@@ -39,8 +44,15 @@ layout(binding = 4, std430) writeonly buffer Q { vec4 q[]; };
 layout(binding = 5, std430) readonly buffer KRaw { vec4 k_raw[]; };
 layout(binding = 6, std430) readonly buffer VRaw { vec4 v_raw[]; };
 layout(binding = 7, std430) readonly buffer KNorm { vec4 k_norm[]; };
+#ifdef WIDE_TABLE
+layout(buffer_reference, std430, buffer_reference_align = 16) writeonly buffer Rows { uint words[]; };
+layout(binding = 8, std430) readonly buffer K { uvec2 k[]; };
+layout(binding = 9, std430) readonly buffer V { uvec2 v[]; };
+uvec2 segment;  // that the row of this head is in
+#else
 layout(binding = 8, std430) writeonly buffer K { uint k[]; };
 layout(binding = 9, std430) writeonly buffer V { uint v[]; };
+#endif
 #endif
 
 const uint kHeadVecs = kHeadDim / 4;
@@ -61,10 +73,30 @@ vec4 load_norm(uint part, uint index) {
   return part == kKey ? k_norm[index] : vec4(1.0);
 }
 
+#ifdef WIDE_TABLE
+/// Whether the column has a row in the cache; then which one of its segment, which is selected.
+bool find_row(Column column, uint part, out uint row) {
+  const uint n_segments = (p.n_rows + p.segment_rows - 1) / p.segment_rows;
+  const uint index = column.sequence * n_segments + column.position / p.segment_rows;
+  row = column.position % p.segment_rows;
+  if (column.is_active == 0 || column.position >= p.n_rows) return false;
+  segment = part == kKey ? k[index] : v[index];
+  return true;
+}
+
+void store_word(uint part, uint index, uint word) { Rows(segment).words[index] = word; }
+#else
+/// Whether the column has a row among those that are bound; then which one of them.
+bool find_row(Column column, uint part, out uint row) {
+  row = column.sequence * p.n_rows + column.position % p.n_rows - p.first_row;
+  return column.is_active != 0 && row < p.n_bound;
+}
+
 void store_word(uint part, uint index, uint word) {
   if (part == kKey) k[index] = word;
   else v[index] = word;
 }
+#endif
 
 /// 8 values, in f32 or f16, into octet `octet` of the head that starts at word `head`.
 void store_octet(uint part, uint head, uint octet, vec4 x[2]) {
@@ -105,11 +137,6 @@ void store_q8(uint part, uint head, uint octet, vec4 low[2], vec4 high[2], bool 
     store_word(part, head + (octet + kOctets) * 2 + i, pack_codes(high[i], inverse.y));
   }
   if (octet % 4 == 0) store_word(part, head + kCodeUnits * 4 + octet / 4, scales);
-}
-
-/// The cache row of the column, relative to the bound rows; n_bound or more where it is elsewhere.
-uint bound_row(Column column) {
-  return column.sequence * p.n_rows + column.position % p.n_rows - p.first_row;
 }
 #endif
 
@@ -179,8 +206,8 @@ void main() {
       continue;
     }
 #ifndef Q_ONLY
-    const uint row = bound_row(column);
-    const bool enabled = column.is_active != 0 && row < p.n_bound;
+    uint row;
+    const bool enabled = find_row(column, part, row);
     const uint words = kv_unit(row, head, p.n_kv_heads) * 4;
     if (kKvType == kKvQ8) {
       store_q8(part, words, octet, low, high, enabled);

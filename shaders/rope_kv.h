@@ -9,7 +9,8 @@ struct RopeKvPush {
   u32 n_rows;      // of a sequence in the cache
   u32 first_row;   // of the cache rows that are bound
   u32 n_bound;     // rows that are bound; others are left to another dispatch
+  u32 segment_rows;  // WIDE_TABLE: of a segment, a multiple of 64; else 0
   f32 eps;
 };
-CHECK_PUSH(RopeKvPush, 32)
+CHECK_PUSH(RopeKvPush, 36)
 KL_STRUCTS_END

@@ -19,7 +19,7 @@ uint first_key[kTileColumns];  // visible keys of each column; none: first > las
 uint last_key[kTileColumns];
 uint tile_first = 0xffffffffu;  // of all columns together
 uint tile_last = 0;
-uint tile_row;  // first cache row of the sequence
+uint tile_sequence;
 uint kv_head;
 
 /// Which unit of a head is number i of this lane. With more lanes than units the spare lanes repeat
@@ -54,7 +54,7 @@ float fma4(vec4 a, vec4 b, float c) {
 }
 
 void load_columns(uint first_column) {
-  tile_row = columns[first_column].sequence * p.n_rows;
+  tile_sequence = columns[first_column].sequence;
   [[unroll]] for (uint c = 0; c < kTileColumns; ++c) {
     first_key[c] = 1;
     last_key[c] = 0;
@@ -157,15 +157,28 @@ void add_block(uint block, uint block_unit) {
   }
 }
 
+/// Which chunk of the cache holds positions from chunk * kChunk on; with a table: of the segment that
+/// is then selected. A chunk neither wraps around a ring nor crosses a segment.
+uint find_chunk(uint chunk) {
+#ifdef WIDE_TABLE
+  const uint n_segments = (p.n_rows + p.segment_rows - 1) / p.segment_rows;
+  const uint segment = tile_sequence * n_segments + chunk * kChunk / p.segment_rows;
+  SELECT_WIDE(k, segment);
+  SELECT_WIDE(v, segment);
+  return chunk * kChunk % p.segment_rows / kChunk;
+#else
+  return (tile_sequence * p.n_rows + chunk * kChunk % p.n_rows) / kChunk;
+#endif
+}
+
 /// All keys of this subgroup: `worker` of `n_workers` that share the split's chunks block by block.
 void add_keys(uint split, uint worker, uint n_workers) {
   const uint begin = tile_first / kChunk;
   const uint end = tile_last / kChunk;
   const uint skip = (split + p.n_splits - begin % p.n_splits) % p.n_splits;
   for (uint chunk = begin + skip; chunk <= end; chunk += p.n_splits) {
-    // A chunk never wraps around the ring; the division is slow on CPU drivers.
-    const uint cache_chunk = (tile_row + chunk * kChunk % p.n_rows) / kChunk;
-    const uint chunk_unit = (cache_chunk * p.n_kv_heads + kv_head) * (kChunk * kHeadUnits);
+    // Divisions are slow on CPU drivers: one for a chunk.
+    const uint chunk_unit = (find_chunk(chunk) * p.n_kv_heads + kv_head) * (kChunk * kHeadUnits);
     for (uint at = worker * kBlock; at < kChunk; at += n_workers * kBlock) {
       const uint block = chunk * kChunk + at;
       if (block <= tile_last && block + kBlock > tile_first) {

@@ -27,6 +27,14 @@ constexpr std::array kSplitBindings{BindingDesc{"q"},
                                     kCacheV,
                                     BindingDesc{"partial", Access::write},
                                     BindingDesc{"state", Access::write}};
+constexpr std::array kTableBindings{BindingDesc{"q"}, BindingDesc{"columns"}, BindingDesc{"k"},
+                                    BindingDesc{"v"}, BindingDesc{"out", Access::write}};
+constexpr std::array kSplitTableBindings{BindingDesc{"q"},
+                                         BindingDesc{"columns"},
+                                         BindingDesc{"k"},
+                                         BindingDesc{"v"},
+                                         BindingDesc{"partial", Access::write},
+                                         BindingDesc{"state", Access::write}};
 constexpr std::array kMergeBindings{BindingDesc{"partial"}, BindingDesc{"state"},
                                     BindingDesc{"out", Access::write}};
 
@@ -40,6 +48,13 @@ constexpr std::array kSplitVariants{
     Variant{"portable", "attention_split"}};
 constexpr std::array kMergeVariants{Variant{"portable", "attention_merge"}};
 constexpr std::array kPrefillVariants{Variant{"portable", "attention"}};
+constexpr std::array kTableVariants{
+    Variant{"workgroup", "attention_workgroup_table", has_shared_memory},
+    Variant{"portable", "attention_table"}};
+constexpr std::array kSplitTableVariants{
+    Variant{"workgroup", "attention_split_workgroup_table", has_shared_memory},
+    Variant{"portable", "attention_split_table"}};
+constexpr std::array kPrefillTableVariants{Variant{"portable", "attention_table"}};
 
 /// Subgroups in a workgroup of the portable variant, where they are independent. CPU drivers spread
 /// workgroups over threads.
@@ -93,9 +108,9 @@ graph::Node make_node(const graph::Graph& graph, const graph::KernelDesc& kernel
                     tiling.tile_columns,
                     block,
                     std::min(kKeys, block)};
-  node.set_push(shaders::AttentionPush{n_columns, n_heads, cache.n_kv_heads, tiling.n_splits,
-                                       cache.n_rows,
-                                       cache.window != 0 ? cache.window : cache.n_rows});
+  node.set_push(
+      shaders::AttentionPush{n_columns, n_heads, cache.n_kv_heads, tiling.n_splits, cache.n_rows,
+                             cache.window != 0 ? cache.window : cache.n_rows, cache.segment_rows});
   node.grid = {workgroup ? n_tiles : div_up(n_tiles, n_subgroups), tiling.n_splits,
                div_up(n_columns, tiling.tile_columns)};
   return node;
@@ -111,6 +126,19 @@ const graph::KernelDesc kAttentionMerge{"attention_merge", kMergeBindings,
                                         sizeof(shaders::AttentionMergePush), kMergeVariants};
 const graph::KernelDesc kAttentionPrefill{"attention_prefill", kAttentionBindings,
                                           sizeof(shaders::AttentionPush), kPrefillVariants};
+
+const graph::KernelDesc kAttentionTable{"attention_table", kTableBindings,
+                                        sizeof(shaders::AttentionPush), kTableVariants};
+const graph::KernelDesc kAttentionSplitTable{"attention_split_table", kSplitTableBindings,
+                                             sizeof(shaders::AttentionPush), kSplitTableVariants};
+const graph::KernelDesc kAttentionPrefillTable{"attention_prefill_table", kTableBindings,
+                                               sizeof(shaders::AttentionPush),
+                                               kPrefillTableVariants};
+
+AttentionKernels attention_kernels(const KvCacheView& cache) {
+  if (cache.has_table()) return {kAttentionTable, kAttentionSplitTable, kAttentionPrefillTable};
+  return {kAttention, kAttentionSplit, kAttentionPrefill};
+}
 
 AttentionTiling pick_attention_tiling(const vk::Caps& caps, const KvCacheView& cache,
                                       uint32_t n_heads, uint32_t n_columns) {
@@ -136,10 +164,12 @@ void add_attention(graph::Graph& graph, const Tensor& q, const Tensor& columns,
   const auto n = static_cast<uint32_t>(q.shape[0]);
   const AttentionTiling tiling = pick_attention_tiling(graph.caps(), cache, n_heads, n);
   const uint64_t visible = cache.window != 0 ? cache.window : cache.n_rows;
-  const uint64_t cache_bytes = 2 * visible * cache.k.shape[1] * 16;
+  const uint64_t cache_bytes =
+      2 * visible * kv_row_bytes(cache.type, cache.n_kv_heads, cache.head_dim);
+  const AttentionKernels kernels = attention_kernels(cache);
 
   if (tiling.n_splits == 1) {
-    const graph::KernelDesc& kernel = n > kMaxDecodeColumns ? kAttentionPrefill : kAttention;
+    const graph::KernelDesc& kernel = n > kMaxDecodeColumns ? kernels.prefill : kernels.decode;
     graph::Node node = make_node(graph, kernel, tiling, cache, n_heads, n);
     node.label = std::move(label);
     node.tensors = {q, columns, cache.k, cache.v, out};
@@ -151,7 +181,7 @@ void add_attention(graph::Graph& graph, const Tensor& q, const Tensor& columns,
   const uint64_t n_parts = uint64_t{n} * n_heads * tiling.n_splits;
   const Tensor partial = graph.transient(label + ".partial", DType::f32, {n_parts, cache.head_dim});
   const Tensor state = graph.transient(label + ".state", DType::f32, {n_parts, 2});
-  graph::Node node = make_node(graph, kAttentionSplit, tiling, cache, n_heads, n);
+  graph::Node node = make_node(graph, kernels.split, tiling, cache, n_heads, n);
   node.label = label;
   node.tensors = {q, columns, cache.k, cache.v, partial, state};
   node.bytes_touched = q.n_bytes + cache_bytes + partial.n_bytes + state.n_bytes;

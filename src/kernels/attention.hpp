@@ -16,6 +16,17 @@ extern const graph::KernelDesc kAttention;         // decode in one pass over th
 extern const graph::KernelDesc kAttentionSplit;    // decode, keys split over workgroups
 extern const graph::KernelDesc kAttentionMerge;    // of the splits
 extern const graph::KernelDesc kAttentionPrefill;  // more than kMaxDecodeColumns columns
+extern const graph::KernelDesc kAttentionTable;    // the same for caches behind a table
+extern const graph::KernelDesc kAttentionSplitTable;
+extern const graph::KernelDesc kAttentionPrefillTable;
+
+/// Which of them read a cache.
+struct AttentionKernels {
+  const graph::KernelDesc& decode;
+  const graph::KernelDesc& split;
+  const graph::KernelDesc& prefill;
+};
+[[nodiscard]] AttentionKernels attention_kernels(const KvCacheView& cache);
 
 /// How the work is cut for one layer on one device. Pure policy; what changes the result of a
 /// column (everything but tile_heads and tile_columns) does not depend on the number of columns.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/numeric.hpp"
 #include "vk/caps.hpp"
 
 namespace kimberlite::kernels {
@@ -28,20 +29,31 @@ uint32_t kv_max_rows(const vk::Caps& caps, KvType type, uint32_t n_kv_heads, uin
   return static_cast<uint32_t>(std::min<uint64_t>(whole, uint64_t{1} << 30));
 }
 
+uint32_t kv_segments(const KvCacheView& cache) {
+  return cache.has_table() ? div_up(cache.n_rows, cache.segment_rows) : 0;
+}
+
+graph::DType kv_dtype(const KvCacheView& cache) {
+  return cache.has_table() ? graph::DType::u32 : graph::DType::wide;
+}
+
 graph::Shape kv_shape(const KvCacheView& cache) {
+  if (cache.has_table()) return {uint64_t{cache.n_sequences} * kv_segments(cache), 2};
   return {uint64_t{cache.n_sequences} * cache.n_rows,
           kv_row_bytes(cache.type, cache.n_kv_heads, cache.head_dim) / 16};
 }
 
 void check_kv_cache(const KvCacheView& cache) {
-  const graph::Shape shape = kv_shape(cache);
   KL_CHECK(cache.head_dim % 256 == 0, "a head of a multiple of 256");
   KL_CHECK(cache.n_kv_heads > 0 && cache.n_sequences > 0, "a cache without heads or sequences");
   KL_CHECK(cache.n_rows > 0 && cache.n_rows % kAttentionChunk == 0, "rows in whole chunks");
   KL_CHECK(cache.window <= cache.n_rows, "a window longer than its ring");
+  KL_CHECK(!cache.has_table() || cache.window == 0, "a ring behind a table");
+  KL_CHECK(cache.segment_rows % kAttentionChunk == 0, "segments of whole chunks");
+  const graph::DType dtype = kv_dtype(cache);
+  const graph::Shape shape = kv_shape(cache);
   for (const graph::Tensor* tensor : {&cache.k, &cache.v}) {
-    KL_CHECK(tensor->dtype == graph::DType::wide && tensor->shape == shape,
-             "a cache tensor of another shape");
+    KL_CHECK(tensor->dtype == dtype && tensor->shape == shape, "a cache tensor of another shape");
   }
 }
 

@@ -20,7 +20,9 @@ class HostCache {
   explicit HostCache(const KvCacheView& view)
       : view_(view),
         head_bytes_(kv_head_bytes(view.type, view.head_dim)),
-        bytes_(kv_shape(view).n_elements() * 16, uint8_t{0xff}) {}
+        bytes_(kv_row_bytes(view.type, view.n_kv_heads, view.head_dim) * view.n_rows *
+                   view.n_sequences,
+               uint8_t{0xff}) {}
 
   [[nodiscard]] const KvCacheView& view() const { return view_; }
   [[nodiscard]] const std::vector<uint8_t>& bytes() const { return bytes_; }

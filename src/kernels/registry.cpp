@@ -38,9 +38,20 @@ constexpr std::array kMatrixKinds{
 };
 
 std::vector<const KernelDesc*> list_kernels() {
-  std::vector<const KernelDesc*> all{
-      &kRmsNorm, &kResidualNorm, &kResidualAdd,    &kGeglu,          &kRopeKv,
-      &kRopeQ,   &kAttention,    &kAttentionSplit, &kAttentionMerge, &kAttentionPrefill};
+  std::vector<const KernelDesc*> all{&kRmsNorm,
+                                     &kResidualNorm,
+                                     &kResidualAdd,
+                                     &kGeglu,
+                                     &kRopeKv,
+                                     &kRopeQ,
+                                     &kAttention,
+                                     &kAttentionSplit,
+                                     &kAttentionMerge,
+                                     &kAttentionPrefill,
+                                     &kRopeKvTable,
+                                     &kAttentionTable,
+                                     &kAttentionSplitTable,
+                                     &kAttentionPrefillTable};
   for (const MatrixKind& kind : kMatrixKinds) {
     all.push_back(&matvec_kernel(kind.type, kind.linear_class));
     all.push_back(&matmul_kernel(kind.type, kind.linear_class));

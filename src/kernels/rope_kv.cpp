@@ -28,6 +28,7 @@ constexpr std::array kRopeKvBindings{BindingDesc{"q_raw"},
                                      BindingDesc{"k", Access::write},
                                      BindingDesc{"v", Access::write}};
 constexpr std::array kRopeKvVariants{Variant{"portable", "rope_kv"}};
+constexpr std::array kRopeKvTableVariants{Variant{"portable", "rope_kv_table"}};
 
 constexpr std::array kRopeQBindings{BindingDesc{"q_raw"}, BindingDesc{"q_norm"},
                                     BindingDesc{"columns"}, BindingDesc{"table"},
@@ -79,6 +80,8 @@ graph::Node make_node(const graph::Graph& graph, const RopeQInputs& args, KvType
 
 const graph::KernelDesc kRopeKv{"rope_kv", kRopeKvBindings, sizeof(shaders::RopeKvPush),
                                 kRopeKvVariants};
+const graph::KernelDesc kRopeKvTable{"rope_kv_table", kRopeKvBindings, sizeof(shaders::RopeKvPush),
+                                     kRopeKvTableVariants};
 const graph::KernelDesc kRopeQ{"rope_q", kRopeQBindings, sizeof(shaders::RopeKvPush),
                                kRopeQVariants};
 
@@ -104,35 +107,35 @@ void add_rope_kv(graph::Graph& graph, const RopeKvInputs& args, const KvCacheVie
   KL_CHECK((args.k_norm.dtype == DType::f32 && args.k_norm.shape == Shape{cache.head_dim}),
            "a key norm of another shape");
 
-  // Parts of whole chunks: their first bytes keep every device's alignment.
-  const uint64_t n_rows = cache.k.shape[0];
-  const uint64_t row_bytes = cache.k.shape[1] * 16;
-  const uint64_t limit = graph.caps().max_storage_range_bytes / row_bytes;
-  const uint64_t part_rows = std::min(n_rows, limit / kAttentionChunk * kAttentionChunk);
-  KL_CHECK(part_rows > 0, "a cache row beyond what one binding may span");
-  for (uint64_t first = 0; first < n_rows; first += part_rows) {
-    const uint64_t n_bound = std::min(part_rows, n_rows - first);
+  const uint64_t row_bytes = kv_row_bytes(cache.type, cache.n_kv_heads, cache.head_dim);
+  const auto add_part = [&](uint64_t first, uint64_t n_bound, const Tensor& k, const Tensor& v) {
     shaders::RopeKvPush push{};
     push.n_kv_heads = cache.n_kv_heads;
     push.first_head = first == 0 ? 0 : static_cast<uint32_t>(args.q.shape[1] / cache.head_dim);
     push.n_rows = cache.n_rows;
     push.first_row = static_cast<uint32_t>(first);
     push.n_bound = static_cast<uint32_t>(n_bound);
+    push.segment_rows = cache.segment_rows;
     graph::Node node = make_node(graph, queries, cache.type, push, label);
-    node.kernel = &kRopeKv;
-    node.variant = &graph.pick(kRopeKv);
-    node.tensors = {args.q_raw,
-                    args.q_norm,
-                    args.columns,
-                    args.table,
-                    args.q,
-                    args.k_raw,
-                    args.v_raw,
-                    args.k_norm,
-                    cache.k.rows(first, n_bound),
-                    cache.v.rows(first, n_bound)};
+    node.kernel = cache.has_table() ? &kRopeKvTable : &kRopeKv;
+    node.variant = &graph.pick(*node.kernel);
+    node.tensors = {args.q_raw, args.q_norm, args.columns, args.table, args.q,
+                    args.k_raw, args.v_raw,  args.k_norm,  k,          v};
     node.bytes_touched += args.k_raw.n_bytes + args.v_raw.n_bytes + 2 * n * row_bytes;
     graph.add(std::move(node));
+  };
+  if (cache.has_table()) {
+    add_part(0, cache.n_rows, cache.k, cache.v);
+    return;
+  }
+  // Parts of whole chunks: their first bytes keep every device's alignment.
+  const uint64_t n_rows = cache.k.shape[0];
+  const uint64_t limit = graph.caps().max_storage_range_bytes / row_bytes;
+  const uint64_t part_rows = std::min(n_rows, limit / kAttentionChunk * kAttentionChunk);
+  KL_CHECK(part_rows > 0, "a cache row beyond what one binding may span");
+  for (uint64_t first = 0; first < n_rows; first += part_rows) {
+    const uint64_t n_bound = std::min(part_rows, n_rows - first);
+    add_part(first, n_bound, cache.k.rows(first, n_bound), cache.v.rows(first, n_bound));
   }
 }
 

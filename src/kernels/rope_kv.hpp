@@ -10,6 +10,7 @@
 namespace kimberlite::kernels {
 
 extern const graph::KernelDesc kRopeKv;
+extern const graph::KernelDesc kRopeKvTable;  // for caches behind a table
 extern const graph::KernelDesc kRopeQ;
 
 struct RopeKvInputs {
@@ -25,8 +26,8 @@ struct RopeKvInputs {
 };
 
 /// q = rope(norm(q_raw)); the cache row of every active column gets rope(norm(k_raw)) and
-/// norm(v_raw), rounded to the cache's type. One dispatch, or one for each part of a cache that is
-/// longer than a storage binding may span.
+/// norm(v_raw), rounded to the cache's type. One dispatch, or one for each part of a cache without
+/// a table that is longer than a storage binding may span.
 void add_rope_kv(graph::Graph& graph, const RopeKvInputs& args, const KvCacheView& cache,
                  std::string label);
 

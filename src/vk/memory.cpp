@@ -20,7 +20,7 @@ constexpr uint64_t kStagingBytes = 16 * kMiB;
 constexpr VkBufferUsageFlags kUsage =
     VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_UNIFORM_TEXEL_BUFFER_BIT |
     VK_BUFFER_USAGE_INDIRECT_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT |
-    VK_BUFFER_USAGE_TRANSFER_DST_BIT;
+    VK_BUFFER_USAGE_TRANSFER_DST_BIT | VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT;
 
 struct Allocation {
   VkDeviceMemory memory = VK_NULL_HANDLE;
@@ -55,8 +55,11 @@ Result<Allocation> allocate_memory(const Device& device, VkBuffer buffer, uint64
     auto dedicated =
         vk_info<VkMemoryDedicatedAllocateInfo>(VK_STRUCTURE_TYPE_MEMORY_DEDICATED_ALLOCATE_INFO);
     dedicated.buffer = buffer;
+    auto flags = vk_info<VkMemoryAllocateFlagsInfo>(VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_FLAGS_INFO);
+    flags.pNext = &dedicated;
+    flags.flags = VK_MEMORY_ALLOCATE_DEVICE_ADDRESS_BIT;
     auto info = vk_info<VkMemoryAllocateInfo>(VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO);
-    info.pNext = &dedicated;
+    info.pNext = &flags;
     info.allocationSize = needs.size;
     info.memoryTypeIndex = type;
     Allocation allocation{VK_NULL_HANDLE, type};
@@ -139,6 +142,9 @@ Result<Buffer> Buffer::make(Device& device, uint64_t n_bytes, MemoryKind kind, s
   result.device_ = &device;
   device.count_allocation(static_cast<int64_t>(n_bytes));
   KL_VK(vkBindBufferMemory(device.get(), buffer, allocation.memory, 0));
+  auto addressed = vk_info<VkBufferDeviceAddressInfo>(VK_STRUCTURE_TYPE_BUFFER_DEVICE_ADDRESS_INFO);
+  addressed.buffer = buffer;
+  result.address_ = vkGetBufferDeviceAddress(device.get(), &addressed);
 
   const MemoryTypeFacts& type = device.snapshot().memory_types[allocation.type];
   // The mappable window of a discrete card is left unmapped: reading through it is very slow.
@@ -160,6 +166,7 @@ Buffer& Buffer::operator=(Buffer&& other) noexcept {
   std::swap(memory_, other.memory_);
   std::swap(buffer_, other.buffer_);
   std::swap(n_bytes_, other.n_bytes_);
+  std::swap(address_, other.address_);
   std::swap(mapped_, other.mapped_);
   std::swap(name_, other.name_);
   return *this;

@@ -15,8 +15,8 @@
 
 namespace kimberlite::vk {
 
-/// One VkBuffer with one allocation of at most Caps::max_arena_bytes. Usage: storage, uniform
-/// texel, indirect and transfer both ways.
+/// One VkBuffer with one allocation of at most Caps::max_arena_bytes. Usage: storage, by binding
+/// and by address, uniform texel, indirect and transfer both ways.
 class Buffer {
  public:
   /// Errors: out_of_memory (naming `name`, the bytes asked for and the heap), device.
@@ -28,6 +28,7 @@ class Buffer {
 
   [[nodiscard]] VkBuffer get() const { return buffer_.get(); }
   [[nodiscard]] uint64_t n_bytes() const { return n_bytes_; }
+  [[nodiscard]] uint64_t address() const { return address_; }  // in shaders
   [[nodiscard]] std::byte* mapped() const { return mapped_; }  // nullptr where not host-visible
   [[nodiscard]] const std::string& name() const { return name_; }
 
@@ -36,6 +37,7 @@ class Buffer {
   Handle<VkDeviceMemory, &vkFreeMemory> memory_;
   Handle<VkBuffer, &vkDestroyBuffer> buffer_;
   uint64_t n_bytes_ = 0;
+  uint64_t address_ = 0;
   std::byte* mapped_ = nullptr;
   std::string name_;
 };
@@ -45,6 +47,8 @@ struct BufferRange {
   const Buffer* buffer = nullptr;  // Borrowed from the Arena or the caller.
   uint64_t offset_bytes = 0;
   uint64_t n_bytes = 0;
+
+  [[nodiscard]] uint64_t address() const { return buffer->address() + offset_bytes; }
 };
 
 /// Hands out aligned ranges from buffers of bounded size, in order; nothing is freed one by one.

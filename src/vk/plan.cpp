@@ -61,6 +61,7 @@ Status check_features(const DeviceSnapshot& device) {
       {device.features.synchronization2, "synchronization2"},
       {device.features.maintenance4, "maintenance4"},
       {device.features.host_query_reset, "hostQueryReset"},
+      {device.features.buffer_device_address, "bufferDeviceAddress"},
   };
   for (const auto& [has, name] : needed) {
     if (!has) return below_floor(device, fmt::format("the feature {}, has it not", name));
@@ -147,7 +148,7 @@ void pick_features(const DeviceSnapshot& device, const PlanOptions& options, Dev
   if (options.portable_only) {
     DeviceFeatures floor;
     floor.timeline_semaphore = floor.synchronization2 = true;
-    floor.maintenance4 = floor.host_query_reset = true;
+    floor.maintenance4 = floor.host_query_reset = floor.buffer_device_address = true;
     plan.features = floor;
   }
   // Listed for the report on a device; no variant uses them, so they are not enabled.

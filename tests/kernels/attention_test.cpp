@@ -25,6 +25,7 @@ struct Case {
   uint32_t window;  // 0: full
   uint32_t n_sequences;
   std::vector<Column> columns;
+  uint32_t segment_rows = 0;  // 0: no table
 };
 
 Column at(uint32_t position, uint32_t sequence = 0) { return {0, position, sequence, 1}; }
@@ -60,6 +61,20 @@ std::vector<Case> prefill_cases() {
       {"group 1, quantised", KvType::q8_0, 256, 2, 2, 128, 0, 1, run(60, 10, 3, 0)},
       {"window over a wrapped ring", KvType::f16, 256, 4, 2, 128, 80, 2, run(1020, 33, 0, 1)},
   };
+}
+
+/// The cases without a window, over tables of segments: several, a short last one, one that is
+/// longer than the cache.
+std::vector<Case> in_segments(const std::vector<Case>& cases) {
+  std::vector<Case> result;
+  for (Case c : cases) {
+    if (c.window != 0) continue;
+    for (const uint32_t segment_rows : {64u, 128u, 4096u}) {
+      c.segment_rows = segment_rows;
+      result.push_back(c);
+    }
+  }
+  return result;
 }
 
 /// Queries whose scores have a standard deviation of about 2, so that several keys matter.
@@ -135,7 +150,8 @@ class AttentionTest : public testing::GpuTest {
                            .head_dim = c.head_dim,
                            .n_rows = c.n_rows,
                            .n_sequences = c.n_sequences,
-                           .window = c.window};
+                           .window = c.window,
+                           .segment_rows = c.segment_rows};
     Caches caches{view, HostCache(view), HostCache(view)};
     for (const Column& column : c.columns) {
       if (column.is_active == 0) continue;
@@ -156,9 +172,8 @@ class AttentionTest : public testing::GpuTest {
     const std::vector<float> all = make_queries(c);
     const auto begin = all.begin() + static_cast<std::ptrdiff_t>(first * width);
     KvCacheView view = caches.view;
-    view.k = upload_wide(caches.k.bytes().data(), caches.k.bytes().size());
-    view.v = upload_wide(caches.v.bytes().data(), caches.v.bytes().size());
-    view.k.shape = view.v.shape = kv_shape(view);
+    view.k = upload_cache(c, caches.k);
+    view.v = upload_cache(c, caches.v);
     const Tensor out = poisoned(DType::f32, Shape{n, width});
     Graph graph(caps_, policy);
     add_attention(graph,
@@ -169,6 +184,22 @@ class AttentionTest : public testing::GpuTest {
     n_nodes_ = graph.nodes().size();
     run(graph);
     return download(out);
+  }
+
+  /// The rows, or a table of segments, of which those that no column sees are not there.
+  Tensor upload_cache(const Case& c, const HostCache& cache) {
+    if (c.segment_rows == 0) {
+      Tensor rows = upload_wide(cache.bytes().data(), cache.bytes().size());
+      rows.shape = kv_shape(cache.view());
+      return rows;
+    }
+    std::vector<Tensor> segments;
+    for (const std::span<const uint8_t> segment : cut_segments(cache, c.segment_rows)) {
+      const bool seen =
+          std::any_of(segment.begin(), segment.end(), [](uint8_t b) { return b != 0xff; });
+      segments.push_back(seen ? upload_wide(segment.data(), segment.size()) : Tensor{});
+    }
+    return upload_addresses(segments);
   }
 
   static void expect_result(const Case& c, const Caches& caches, const std::vector<float>& out) {
@@ -230,13 +261,43 @@ TEST_F(AttentionTest, PrefillMatchesDoublePrecision) {
   });
 }
 
+TEST_F(AttentionTest, SegmentsMatchDoublePrecision) {
+  const auto expect_all = [&](const graph::KernelDesc& kernel, const std::vector<Case>& cases) {
+    for_each_variant(kernel, [&](const graph::VariantPolicy& policy) {
+      for (const Case& c : cases) {
+        SCOPED_TRACE(std::string(c.name) + " in " + std::to_string(c.segment_rows));
+        const Caches caches = make_caches(c);
+        expect_result(c, caches, compute(c, caches, &policy, 0, c.columns.size()));
+      }
+    });
+  };
+  caps_.n_compute_units = 0;
+  expect_all(kAttentionTable, in_segments({decode_cases()[1]}));
+  caps_.n_compute_units = 3;
+  expect_all(kAttentionSplitTable, in_segments(decode_cases()));
+  expect_all(kAttentionPrefillTable, in_segments(prefill_cases()));
+}
+
+/// Two sequences with a short last segment each.
+TEST_F(AttentionTest, SequencesHaveSegmentsOfTheirOwn) {
+  const Case c{"two", KvType::f16, 256, 2, 1, 192, 0, 2, {at(150, 1), at(140, 0), at(63, 1)}, 128};
+  caps_.n_compute_units = 3;
+  for_each_variant(kAttentionSplitTable, [&](const graph::VariantPolicy& policy) {
+    const Caches caches = make_caches(c);
+    expect_result(c, caches, compute(c, caches, &policy, 0, c.columns.size()));
+  });
+}
+
 TEST_F(AttentionTest, ColumnsDoNotDependOnTheirNumber) {
   caps_.n_compute_units = 3;
-  for (const graph::KernelDesc* kernel : {&kAttention, &kAttentionSplit}) {
+  for (const graph::KernelDesc* kernel :
+       {&kAttention, &kAttentionSplit, &kAttentionTable, &kAttentionSplitTable}) {
     for_each_variant(*kernel, [&](const graph::VariantPolicy& policy) {
-      caps_.n_compute_units = kernel == &kAttention ? 0 : 3;
-      Case c{"eight", KvType::f16, 256, 4, 2, 192, 100, 2, {}};
-      for (uint32_t i = 0; i < 5; ++i) c.columns.push_back(at(1000 + i, 1));
+      const bool splits = kernel == &kAttentionSplit || kernel == &kAttentionSplitTable;
+      const bool table = kernel == &kAttentionTable || kernel == &kAttentionSplitTable;
+      caps_.n_compute_units = splits ? 3 : 0;
+      Case c{"eight", KvType::f16, 256, 4, 2, 192, table ? 0u : 100u, 2, {}, table ? 64u : 0u};
+      for (uint32_t i = 0; i < 5; ++i) c.columns.push_back(at((table ? 125 : 1000) + i, 1));
       for (uint32_t i = 0; i < 3; ++i) c.columns.push_back(at(62 + i, 0));
       const Caches caches = make_caches(c);
       const auto together = compute(c, caches, &policy, 0, 8);

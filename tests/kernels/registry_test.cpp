@@ -97,7 +97,7 @@ std::vector<size_t> contractible(const shaders::Module& module, size_t& n_checke
 /// one pair of a head (rope), nothing is summed over a row without `precise`, and the pipeline is
 /// the same for every number of columns, so that what is fused for one is fused for all.
 bool may_contract(std::string_view module) {
-  return module.starts_with("embed_") || module == "rope_kv" || module == "rope_q";
+  return module.starts_with("embed_") || module.starts_with("rope_");
 }
 
 // A driver may turn a * b + c into a fused product where a module does not forbid it, and may do so

@@ -27,6 +27,7 @@ struct Case {
   uint32_t n_rows;
   uint32_t n_sequences;
   std::vector<Column> columns;
+  uint32_t segment_rows = 0;  // 0: no table
 };
 
 std::vector<Case> cases() {
@@ -37,6 +38,17 @@ std::vector<Case> cases() {
       {kSliding, KvType::q8_0, 3, 3, 128, 2, ring}, {kFull, KvType::f32, 1, 1, 192, 1, run},
       {kFull, KvType::f16, 8, 1, 192, 1, run},      {kFull, KvType::q8_0, 2, 2, 192, 1, run},
   };
+}
+
+/// Caches behind tables: segments of one chunk, a short last one, two sequences, positions that are
+/// inactive or beyond the cache.
+std::vector<Case> segment_cases() {
+  const std::vector<Column> two{{0, 70, 1, 1}, {0, 0, 0, 1}, {0, 77, 0, 0}, {0, 191, 1, 1}};
+  const std::vector<Column> run{{0, 127, 0, 1}, {0, 128, 0, 1}, {0, 192, 0, 0}, {0, 9000, 0, 0}};
+  return {{kSliding, KvType::f32, 2, 1, 192, 2, two, 128},
+          {kSliding, KvType::f16, 4, 2, 192, 2, two, 64},
+          {kFull, KvType::f16, 8, 1, 192, 1, run, 128},
+          {kFull, KvType::q8_0, 2, 2, 192, 1, run, 4096}};
 }
 
 struct Heads {
@@ -81,8 +93,9 @@ class RopeKvTest : public testing::GpuTest {
                     Shape{n, width});
     };
     KvCacheView cache = make_view(c);
-    cache.k = poisoned(DType::wide, kv_shape(cache));
-    cache.v = poisoned(DType::wide, kv_shape(cache));
+    const std::vector<Tensor> k = poisoned_rows(c), v = poisoned_rows(c);
+    cache.k = c.segment_rows == 0 ? k[0] : upload_addresses(k);
+    cache.v = c.segment_rows == 0 ? v[0] : upload_addresses(v);
     const Tensor q = poisoned(DType::f32, Shape{n, c.n_heads * d});
     Graph graph(caps_, &policy);
     add_rope_kv(graph,
@@ -98,7 +111,27 @@ class RopeKvTest : public testing::GpuTest {
                 cache, "qkv");
     n_nodes_ = graph.nodes().size();
     run(graph);
-    return {download(q), download_bytes(cache.k), download_bytes(cache.v)};
+    return {download(q), download_rows(k), download_rows(v)};
+  }
+
+  /// The rows in one tensor, or in segments in the order of the table.
+  std::vector<Tensor> poisoned_rows(const Case& c) {
+    const KvCacheView view = make_view(c);
+    if (c.segment_rows == 0) return {poisoned(DType::wide, kv_shape(view))};
+    std::vector<Tensor> segments;
+    for (const auto& segment : cut_segments(HostCache(view), c.segment_rows)) {
+      segments.push_back(poisoned(DType::wide, Shape{segment.size() / 16}));
+    }
+    return segments;
+  }
+
+  std::vector<std::byte> download_rows(const std::vector<Tensor>& tensors) {
+    std::vector<std::byte> rows;
+    for (const Tensor& tensor : tensors) {
+      const std::vector<std::byte> bytes = download_bytes(tensor);
+      rows.insert(rows.end(), bytes.begin(), bytes.end());
+    }
+    return rows;
   }
 
   static KvCacheView make_view(const Case& c) {
@@ -106,7 +139,8 @@ class RopeKvTest : public testing::GpuTest {
             .n_kv_heads = c.n_kv_heads,
             .head_dim = c.rope.head_dim,
             .n_rows = c.n_rows,
-            .n_sequences = c.n_sequences};
+            .n_sequences = c.n_sequences,
+            .segment_rows = c.segment_rows};
   }
 
   static std::vector<float> raw_q(const Case& c) {
@@ -180,6 +214,19 @@ TEST_F(RopeKvTest, MatchesDoublePrecision) {
     for (const Case& c : cases()) {
       SCOPED_TRACE(kv_row_bytes(c.type, c.n_kv_heads, c.rope.head_dim));
       const Heads heads = compute(c, policy, 0, c.columns.size());
+      expect_queries(c, heads.q);
+      expect_cache(c, heads.cache_k, true);
+      expect_cache(c, heads.cache_v, false);
+    }
+  });
+}
+
+TEST_F(RopeKvTest, SegmentsMatchDoublePrecision) {
+  for_each_variant(kRopeKvTable, [&](const graph::VariantPolicy& policy) {
+    for (const Case& c : segment_cases()) {
+      SCOPED_TRACE(c.segment_rows);
+      const Heads heads = compute(c, policy, 0, c.columns.size());
+      EXPECT_EQ(n_nodes_, 1u);
       expect_queries(c, heads.q);
       expect_cache(c, heads.cache_k, true);
       expect_cache(c, heads.cache_v, false);

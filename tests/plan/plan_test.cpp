@@ -167,6 +167,8 @@ TEST(Plan, RefusesWhatIsBelowTheFloorByNameWithBothValues) {
        "needs 65535 workgroups in each axis of a grid, has 1024"},
       {[](DeviceSnapshot& d) { d.features.timeline_semaphore = false; },
        "needs the feature timelineSemaphore"},
+      {[](DeviceSnapshot& d) { d.features.buffer_device_address = false; },
+       "needs the feature bufferDeviceAddress"},
       {[](DeviceSnapshot& d) {
          d.subgroup.operations &= ~uint32_t{VK_SUBGROUP_FEATURE_SHUFFLE_BIT};
        },

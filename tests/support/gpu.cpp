@@ -88,6 +88,15 @@ graph::Tensor GpuTest::upload_wide(const void* data, uint64_t n_bytes) {
   return upload_bytes(data, n_bytes, graph::DType::wide, graph::Shape{(n_bytes + 15) / 16});
 }
 
+graph::Tensor GpuTest::upload_addresses(const std::vector<graph::Tensor>& tensors) {
+  std::vector<uint64_t> addresses;
+  for (const graph::Tensor& tensor : tensors) {
+    addresses.push_back(tensor.valid() ? tensor.buffer->address() + tensor.offset_bytes : 0);
+  }
+  return upload_bytes(addresses.data(), addresses.size() * sizeof(uint64_t), graph::DType::u32,
+                      graph::Shape{addresses.size(), 2});
+}
+
 graph::Tensor GpuTest::poisoned(graph::DType dtype, graph::Shape shape) {
   const std::vector<uint32_t> words(shape.n_elements() * graph::dtype_bytes(dtype) / 4, UINT32_MAX);
   return upload_bytes(words.data(), words.size() * 4, dtype, shape);

@@ -43,6 +43,8 @@ class GpuTest : public ::testing::Test {
   graph::Tensor upload(const std::vector<int32_t>& values, graph::Shape shape);
   /// Opaque bytes as 16-byte units; padded with zeros.
   graph::Tensor upload_wide(const void* data, uint64_t n_bytes);
+  /// u32 [n, 2]: where each tensor is, for shaders that follow addresses; 0 for an unset tensor.
+  graph::Tensor upload_addresses(const std::vector<graph::Tensor>& tensors);
   /// A buffer filled with NaN (f32) or 0xffffffff, so that an unwritten element shows.
   graph::Tensor poisoned(graph::DType dtype, graph::Shape shape);
 
