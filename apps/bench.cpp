@@ -112,7 +112,8 @@ Result<BenchRow> Bench::generate(uint32_t n_generate, uint32_t n_depth) {
     row.loop = {.n_steps = n_generate,
                 .submits = after.submits - before.submits,
                 .records = after.records - before.records,
-                .allocations = after.allocations - before.allocations};
+                .allocations = after.allocations - before.allocations,
+                .growths = after.growths - before.growths};
   }
   const auto figures = decode_figures(*session_);
   if (!figures.ok()) return figures.error();

@@ -50,6 +50,7 @@ Json counters_json(const BenchReport& report) {
           {"submits_per_step", per_step(loop.submits, loop)},
           {"records_per_step", per_step(loop.records, loop)},
           {"allocations_per_step", per_step(loop.allocations, loop)},
+          {"growths", loop.growths},
           {"pipelines", now.n_pipelines},
           {"pipeline_seconds", now.pipeline_seconds},
           {"load_seconds", now.load_seconds},
@@ -119,9 +120,11 @@ void print_report_md(const BenchReport& report) {
   fmt::print("\nloaded in {:.2f} s; {} pipelines in {:.2f} s; peak memory: host {}, device {}\n",
              now.load_seconds, now.n_pipelines, now.pipeline_seconds,
              bytes_text(now.peak_host_bytes), bytes_text(now.peak_device_bytes));
-  fmt::print("token loop, per step: {:.3g} submits, {:.3g} records, {:.3g} allocations\n",
-             per_step(loop.submits, loop), per_step(loop.records, loop),
-             per_step(loop.allocations, loop));
+  fmt::print(
+      "token loop, per step: {:.3g} submits, {:.3g} records, {:.3g} allocations; the KV cache grew "
+      "{} times\n",
+      per_step(loop.submits, loop), per_step(loop.records, loop), per_step(loop.allocations, loop),
+      loop.growths);
   if (report.nodes.empty()) return;
   fmt::print("\n| node | kernel | us | GB/s |\n| ---- | ------ | -: | ---: |\n");
   for (const NodeFigures& node : report.nodes) {

@@ -15,6 +15,7 @@ struct LoopCounters {
   uint64_t submits = 0;
   uint64_t records = 0;
   uint64_t allocations = 0;
+  uint64_t growths = 0;  // of the KV cache, among the allocations
 };
 
 struct BenchRow {

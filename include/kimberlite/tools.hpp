@@ -93,6 +93,7 @@ struct Statistics {
   uint64_t submits = 0;             // queue submissions since the model was opened
   uint64_t records = 0;             // command buffers recorded
   uint64_t allocations = 0;         // device allocations made
+  uint64_t growths = 0;             // segments added to KV caches, among the allocations
   uint64_t device_bytes = 0;        // held now
   uint64_t peak_device_bytes = 0;
   uint64_t peak_host_bytes = 0;     // resident set of the process

@@ -27,15 +27,17 @@ std::optional<std::string> find_cache_dir(const std::string& cache_dir) {
 }
 
 /// The attention of each kind of layer once.
-std::vector<AttentionKind> attention_kinds(const model::ModelConfig& config) {
+std::vector<AttentionKind> attention_kinds(const model::ModelConfig& config, bool segments) {
   std::vector<AttentionKind> kinds;
   for (const model::LayerConfig& layer : config.layers) {
     const model::RopeConfig& rope = config.rope(layer.kind);
+    const bool sliding = layer.kind == model::LayerKind::sliding;
     const AttentionKind kind{layer.n_heads,
                              layer.n_kv_heads,
-                             layer.kind == model::LayerKind::sliding ? config.window : 0,
+                             sliding ? config.window : 0,
                              {rope.head_dim, rope.n_pairs, rope.theta},
-                             config.n_kv_layers < config.n_layers};
+                             config.n_kv_layers < config.n_layers,
+                             segments && !sliding};
     if (std::find(kinds.begin(), kinds.end(), kind) == kinds.end()) kinds.push_back(kind);
   }
   return kinds;
@@ -79,6 +81,7 @@ Status Engine::open_device(const EngineOptions& options) {
   device_reason_ = choice.reason;
   KL_ASSIGN(const vk::DevicePlan plan, vk::plan_device(snapshots[choice.index]));
   KL_ASSIGN(device_, vk::Device::make(*instance_, choice.index, plan));
+  kv_segment_rows_ = options.kv_segment_rows.value_or(pick_segment_rows(device_->caps()));
   memory_.usable_bytes = vk::usable_bytes(snapshots[choice.index], host_bytes);
   const std::optional<std::string> cache_dir = find_cache_dir(options.cache_dir);
   std::string pipeline_file;
@@ -109,7 +112,7 @@ Status Engine::check_kernels(kernels::KvType type, const std::function<void(doub
   ProbeRequest request;
   request.matrices = weight_plan_.matrices;
   request.tables = weight_plan_.tables;
-  request.attention = attention_kinds(config_);
+  request.attention = attention_kinds(config_, kv_segment_rows_ != 0);
   request.kv_type = type;
   request.known = probe_report_;
   request.cache_file = probe_cache_file_;
@@ -129,7 +132,7 @@ MemoryDemand Engine::demand(const model::WeightPlan& weights, kernels::KvType ty
   demand.kv_fixed_bytes = kv.fixed_bytes;
   demand.kv_position_bytes = kv.position_bytes;
   demand.scratch_bytes = kScratchReserve;
-  demand.max_context = kv_context_limit(config_, type, device_->caps());
+  demand.max_context = kv_context_limit(config_, type, device_->caps(), kv_segment_rows_);
   return demand;
 }
 

@@ -30,7 +30,9 @@ struct EngineOptions {
   bool precise = false;  // float32 activations, float32 KV by default
   std::optional<uint32_t> n_gpu_layers;
   std::string cache_dir;  // "" = os::cache_dir(); "none" = nothing on disk
-  bool probe = true;      // check every kernel variant against the CPU at the first use of a driver
+  /// Positions of a segment of the full layers' caches; 0: no segments. Unset: pick_segment_rows.
+  std::optional<uint32_t> kv_segment_rows;
+  bool probe = true;  // check every kernel variant against the CPU at the first use of a driver
   /// What is being done and how far, 0 to 1. Called from the thread that opens the engine.
   std::function<void(std::string_view, double)> progress;
 };
@@ -63,6 +65,7 @@ class Engine {
   [[nodiscard]] const RopeTensors& rope() const { return rope_; }
   [[nodiscard]] const formats::GgufFile& file() const { return file_; }
   [[nodiscard]] bool precise() const { return linear_.precise; }
+  [[nodiscard]] uint32_t kv_segment_rows() const { return kv_segment_rows_; }
   /// Which kernel variants this driver gets right; for every graph.
   [[nodiscard]] const graph::VariantPolicy& policy() const { return probe_report_.disabled; }
   /// What the user should know: variants and classes that are off.
@@ -121,6 +124,7 @@ class Engine {
   model::LinearPolicy linear_;
   ProbeReport probe_report_;
   std::string probe_cache_file_;
+  uint32_t kv_segment_rows_ = 0;
   bool probe_ = true;
   bool validated_ = false;
   std::function<void(std::string_view, double)> progress_;

@@ -40,6 +40,7 @@ struct AttentionKind {
   uint32_t window = 0;  // 0: full
   kernels::RopeShape rope;
   bool shares_kv = false;  // some layers of this kind read the cache of another one
+  bool table = false;      // full, and the cache comes in segments
   bool operator==(const AttentionKind& other) const = default;
 };
 

@@ -26,6 +26,9 @@ constexpr float kEps = 1e-6f;
 constexpr uint32_t kColumns = 8;
 constexpr uint32_t kPrefillColumns = 11;  // 9 and padding
 constexpr uint32_t kPrefillActive = 9;
+constexpr uint32_t kLongestContext = 262144;
+/// The number of rows in a segment is a push constant, so short ones prove the pipelines of all.
+constexpr uint32_t kProbeSegmentRows = kernels::kAttentionChunk;
 
 const char* type_text(KvType type) {
   switch (type) {
@@ -74,6 +77,26 @@ ProbeOutput cache_output(const KvCacheView& view, const Tensor& tensor, uint32_t
     return values;
   };
   return {tensor, read};
+}
+
+const graph::KernelDesc& rope_kernel(const AttentionKind& kind) {
+  return kind.table ? kernels::kRopeKvTable : kernels::kRopeKv;
+}
+
+/// K or V: the rows, or segments, the last one first in memory, and their table.
+Tensor add_cache(ProbeMemory& memory, const HostCache& cache) {
+  const KvCacheView& view = cache.view();
+  const size_t n_bytes = cache.bytes().size();
+  if (!view.has_table()) {
+    return memory.add(cache.bytes().data(), n_bytes, DType::wide, kv_shape(view));
+  }
+  std::vector<Tensor> segments(kv_segments(view));
+  const size_t segment_bytes = n_bytes / segments.size();
+  for (size_t i = segments.size(); i-- > 0;) {
+    segments[i] = memory.add(&cache.bytes()[i * segment_bytes], segment_bytes, DType::wide,
+                             Shape{segment_bytes / 16});
+  }
+  return memory.add_table(segments);
 }
 
 /// Raw projections of the columns and the norms of a head.
@@ -128,7 +151,7 @@ ProbeCheck rope_q_check(ProbeMemory& memory, const AttentionKind& kind) {
 
 ProbeCheck rope_check(ProbeMemory& memory, const AttentionKind& kind, KvType type) {
   // Near the end of the longest context, where a table that is a little wrong shows.
-  constexpr uint32_t kFirst = 262143 - kColumns;
+  constexpr uint32_t kFirst = kLongestContext - 1 - kColumns;
   const uint64_t d = kind.rope.head_dim;
   const uint64_t q_width = kind.n_heads * d;
   const uint64_t kv_width = kind.n_kv_heads * d;
@@ -143,14 +166,25 @@ ProbeCheck rope_check(ProbeMemory& memory, const AttentionKind& kind, KvType typ
   const Tensor k_norm = memory.add(raw.k_norm, Shape{d});
   const Tensor table = memory.add(kernels::make_rope_table(kind.rope),
                                   Shape{2 * kernels::kRopeTableRows, 2 * kind.rope.n_pairs});
-  ProbeCheck check{rope_check_name(kind, type), &kernels::kRopeKv, {}, kColumns, {}, {}};
+  ProbeCheck check{rope_check_name(kind, type), &rope_kernel(kind), {}, kColumns, {}, {}};
   check.passes = make_sweep([&](uint32_t first, uint32_t n) {
     const auto rows = [&](const std::vector<float>& all, uint64_t width) {
       return memory.add(std::span(all).subspan(first * width, n * width), Shape{n, width});
     };
+    const Tensor k = memory.add_output(DType::wide, kv_shape(view));
+    const Tensor v = memory.add_output(DType::wide, kv_shape(view));
     KvCacheView cache = view;
-    cache.k = memory.add_output(DType::wide, kv_shape(view));
-    cache.v = memory.add_output(DType::wide, kv_shape(view));
+    cache.k = k;
+    cache.v = v;
+    if (kind.table) {  // the rows are the last segment of the longest cache, the only one there is
+      cache.n_rows = kLongestContext;
+      cache.segment_rows = kProbeSegmentRows;
+      std::vector<Tensor> segments(kv_segments(cache));
+      segments.back() = k;
+      cache.k = memory.add_table(segments);
+      segments.back() = v;
+      cache.v = memory.add_table(segments);
+    }
     const kernels::RopeKvInputs args{rows(raw.q, q_width),
                                      rows(raw.k, kv_width),
                                      rows(raw.v, kv_width),
@@ -165,8 +199,8 @@ ProbeCheck rope_check(ProbeMemory& memory, const AttentionKind& kind, KvType typ
                      n,
                      add,
                      {{args.q, {}},
-                      cache_output(view, cache.k, kFirst + first, n),
-                      cache_output(view, cache.v, kFirst + first, n)}};
+                      cache_output(view, k, kFirst + first, n),
+                      cache_output(view, v, kFirst + first, n)}};
   });
   check.expected = {rope_heads(raw.q, raw.q_norm, kind.rope, kFirst, true),
                     rope_heads(raw.k, raw.k_norm, kind.rope, kFirst, true),
@@ -193,7 +227,8 @@ AttentionInputs make_attention_inputs(ProbeMemory& memory, const AttentionKind& 
                    .n_kv_heads = kind.n_kv_heads,
                    .head_dim = d,
                    .n_rows = n_rows,
-                   .window = std::min(kind.window, n_rows / 2)};
+                   .window = std::min(kind.window, n_rows / 2),
+                   .segment_rows = kind.table ? kProbeSegmentRows : 0};
   AttentionInputs inputs{view, HostCache(view), HostCache(view), {}, 0};
   inputs.first_position = view.window == 0 ? n_rows - kPrefillColumns - 2 : 1000;
   const uint32_t end = inputs.first_position + kPrefillColumns;
@@ -208,11 +243,8 @@ AttentionInputs make_attention_inputs(ProbeMemory& memory, const AttentionKind& 
   // Scores with a standard deviation of about 2, so that several keys matter.
   const float scale = 3.5f / std::sqrt(static_cast<float>(d));
   inputs.q = probe_values(uint64_t{kPrefillColumns} * kind.n_heads * d, 26, scale);
-  const auto upload = [&](const HostCache& cache) {
-    return memory.add(cache.bytes().data(), cache.bytes().size(), DType::wide, kv_shape(view));
-  };
-  inputs.view.k = upload(inputs.k);
-  inputs.view.v = upload(inputs.v);
+  inputs.view.k = add_cache(memory, inputs.k);
+  inputs.view.v = add_cache(memory, inputs.v);
   return inputs;
 }
 
@@ -252,7 +284,7 @@ ProbePass attention_pass(ProbeMemory& memory, const AttentionInputs& inputs,
 }  // namespace
 
 std::string rope_check_name(const AttentionKind& kind, KvType type) {
-  return fmt::format("{} {}", kernels::kRopeKv.name, kind_text(kind, type));
+  return fmt::format("{} {}", rope_kernel(kind).name, kind_text(kind, type));
 }
 
 std::vector<ProbeCheck> attention_checks(ProbeMemory& memory, const vk::Caps& caps,
@@ -266,7 +298,8 @@ std::vector<ProbeCheck> attention_checks(ProbeMemory& memory, const vk::Caps& ca
     const AttentionInputs inputs = make_attention_inputs(memory, kind, type, n_chunks);
     const bool splits =
         kernels::pick_attention_tiling(caps, inputs.view, kind.n_heads, 1).n_splits > 1;
-    const graph::KernelDesc& decode = splits ? kernels::kAttentionSplit : kernels::kAttention;
+    const kernels::AttentionKernels kernels = kernels::attention_kernels(inputs.view);
+    const graph::KernelDesc& decode = splits ? kernels.split : kernels.decode;
     ProbeCheck check{fmt::format("{} {} chunks {}", decode.name, kind_text(kind, type), n_chunks),
                      &decode,
                      {},
@@ -281,7 +314,7 @@ std::vector<ProbeCheck> attention_checks(ProbeMemory& memory, const vk::Caps& ca
   }
 
   const AttentionInputs inputs = make_attention_inputs(memory, kind, type, 3);
-  const graph::KernelDesc& prefill = kernels::kAttentionPrefill;
+  const graph::KernelDesc& prefill = kernels::attention_kernels(inputs.view).prefill;
   checks.push_back({fmt::format("{} {}", prefill.name, kind_text(kind, type)),
                     &prefill,
                     {},

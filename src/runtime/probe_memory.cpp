@@ -21,10 +21,23 @@ graph::Tensor ProbeMemory::add_output(graph::DType dtype, graph::Shape shape) {
   return graph::Tensor::of({&buffer_, offset, n_bytes}, dtype, shape);
 }
 
+graph::Tensor ProbeMemory::add_table(const std::vector<graph::Tensor>& segments) {
+  const graph::Tensor table = add_output(graph::DType::u32, graph::Shape{segments.size(), 2});
+  for (size_t i = 0; i < segments.size(); ++i) {
+    if (!segments[i].valid()) continue;
+    links_.push_back({table.offset_bytes + i * sizeof(uint64_t), segments[i].offset_bytes});
+  }
+  return table;
+}
+
 Status ProbeMemory::upload(vk::Device& device) {
   if (buffer_.n_bytes() < initial_.size()) {
     KL_ASSIGN(buffer_,
               vk::Buffer::make(device, initial_.size(), vk::MemoryKind::device, "kernel probe"));
+  }
+  for (const Link& link : links_) {
+    const uint64_t address = buffer_.address() + link.target_bytes;
+    std::memcpy(&initial_[link.at_bytes], &address, sizeof(address));
   }
   return vk::write_range(device, {&buffer_, 0, initial_.size()}, initial_.data(), initial_.size());
 }

@@ -31,6 +31,9 @@ class ProbeMemory {
   /// A tensor of NaN (all bits set), so that what is not written shows.
   graph::Tensor add_output(graph::DType dtype, graph::Shape shape);
 
+  /// A table of the tensors' addresses, u32 [n, 2]; all bits set for an unset tensor.
+  graph::Tensor add_table(const std::vector<graph::Tensor>& segments);
+
   /// Errors: out_of_memory, device, device_lost.
   Status upload(vk::Device& device);
   Status download(vk::Device& device);
@@ -41,7 +44,14 @@ class ProbeMemory {
   }
 
  private:
+  /// An address that is known once there is a buffer.
+  struct Link {
+    uint64_t at_bytes = 0;
+    uint64_t target_bytes = 0;
+  };
+
   uint32_t alignment_;
+  std::vector<Link> links_;
   std::vector<std::byte> initial_;
   std::vector<std::byte> results_;
   vk::Buffer buffer_;

@@ -60,8 +60,9 @@ Result<std::unique_ptr<Session>> Session::make(Engine& engine, uint32_t context,
                  fmt::format("a context of {} positions was asked for, the largest that fits is {}",
                              context, largest)};
   }
-  KL_ASSIGN(KvCache cache, KvCache::make(engine.device(), engine.config(),
-                                         context == 0 ? largest : context, type));
+  KL_ASSIGN(KvCache cache,
+            KvCache::make(engine.device(), engine.config(),
+                          {context == 0 ? largest : context, type, engine.kv_segment_rows()}));
   KL_ASSIGN(Sequence sequence, Sequence::make(engine));
   std::unique_ptr<Session> session(new Session(engine, std::move(cache), std::move(sequence)));
   KL_TRY(session->prepare());
@@ -166,6 +167,7 @@ Result<SyncCounts> Session::sync(std::span<const int32_t> tokens,
                                  const std::function<void(double)>& progress) {
   cancelled_ = false;
   KL_TRY(check_tokens(tokens));
+  KL_TRY(cache_.commit(static_cast<uint32_t>(tokens.size())));
   SyncCounts counts;
   KL_ASSIGN(counts.reused, keep_prefix(tokens));
   counts.recomputed = static_cast<uint32_t>(tokens.size()) - 1 - counts.reused;
@@ -195,6 +197,9 @@ Status Session::begin_generation(const GenerateRequest& request) {
                  fmt::format("{} stop ids were given, at most {} are possible",
                              request.stop_ids.size(), shaders::kMaxStopIds)};
   }
+  // Without a limit the cache grows as it goes. The last token is never computed.
+  const uint64_t n_computed = tokens_.size() + std::max<uint64_t>(request.max_tokens, 1) - 1;
+  KL_TRY(cache_.commit(static_cast<uint32_t>(std::min<uint64_t>(n_computed, context()))));
   shaders::SequenceState state{};
   kernels::set_sampling(state, request.sampling);
   state.position = static_cast<uint32_t>(tokens_.size());
@@ -223,6 +228,7 @@ Result<StopReason> Session::run_steps(Generated& out,
   const auto start = Clock::now();
   while (true) {
     if (cancelled_) return StopReason::cancelled;
+    KL_TRY(cache_.commit(static_cast<uint32_t>(tokens_.size())));
     KL_ASSIGN(const uint64_t value, submit_step());
     KL_TRY(engine_->device().wait(value));
     const shaders::SequenceReport report = sequence_.read_report();
@@ -263,6 +269,7 @@ Result<Generated> Session::generate(const GenerateRequest& request,
 Result<std::vector<graph::NodeTime>> Session::profile_step() {
   KL_ASSIGN(const graph::Executable* step, passes_.get({PassEnd::step, 1, /*profiled=*/true}));
   for (int replay = 0; replay < 2; ++replay) {  // the first one pays for lazy compilation
+    KL_TRY(cache_.commit(n_written_ + 1));
     KL_TRY(run(*step));
     ++n_written_;
   }
@@ -273,6 +280,7 @@ Status Session::evaluate(std::span<const int32_t> tokens,
                          const std::function<void(uint32_t, std::span<const float>)>& on_row) {
   cancelled_ = false;
   KL_TRY(check_tokens(tokens));
+  KL_TRY(cache_.commit(static_cast<uint32_t>(tokens.size())));
   tokens_.clear();
   n_cached_ = 0;
   n_written_ = 0;

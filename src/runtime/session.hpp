@@ -58,11 +58,14 @@ class Session {
   static Result<std::unique_ptr<Session>> make(Engine& engine, uint32_t context,
                                                std::optional<kernels::KvType> kv_type);
 
-  /// Afterwards the session stands for `tokens`; all but the last are in the cache.
+  /// Afterwards the session stands for `tokens`; all but the last are in the cache. Errors:
+  /// invalid_argument, context_full, out_of_memory where the cache cannot grow (the session stays
+  /// as it was), cancelled, device.
   Result<SyncCounts> sync(std::span<const int32_t> tokens,
                           const std::function<void(double)>& progress);
 
-  /// `on_token` returns false to stop.
+  /// `on_token` returns false to stop. The cache grows to prompt + max_tokens first, without a
+  /// limit step by step. Errors: as sync; what was emitted before stays part of the session.
   Result<Generated> generate(const GenerateRequest& request,
                              const std::function<bool(int32_t)>& on_token);
 

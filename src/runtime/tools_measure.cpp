@@ -15,6 +15,7 @@ Statistics statistics(const Model& model) {
   s.submits = counters.submits;
   s.records = counters.records;
   s.allocations = counters.allocations;
+  s.growths = counters.growths;
   s.device_bytes = counters.allocated_bytes;
   s.peak_device_bytes = counters.peak_allocated_bytes;
   s.peak_host_bytes = os::peak_resident_bytes();

@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "vk/handle.hpp"
 #include "vk/vulkan_query.hpp"
 
@@ -85,6 +87,8 @@ struct Device::State {
   std::atomic<uint64_t> submits = 0;
   std::atomic<uint64_t> records = 0;
   std::atomic<uint64_t> allocations = 0;
+  std::atomic<uint64_t> growths = 0;
+  std::atomic<uint64_t> memory_limit = UINT64_MAX;
   std::atomic<uint64_t> allocated_bytes = 0;
   std::atomic<uint64_t> peak_allocated_bytes = 0;
 
@@ -216,6 +220,24 @@ std::vector<Device::HeapBudget> Device::heap_budgets() const {
   return budgets;
 }
 
+uint64_t Device::free_bytes() const {
+  const State& state = *state_;
+  const uint32_t type = state.plan.memory_types[static_cast<size_t>(MemoryKind::device)].front();
+  const uint32_t heap = state.snapshot.memory_types[type].heap;
+  const std::vector<HeapBudget> budgets = heap_budgets();
+  const uint64_t held = state.allocated_bytes;
+  uint64_t has = state.snapshot.heaps[heap].n_bytes, used = held;
+  if (heap < budgets.size()) {
+    has = budgets[heap].budget_bytes;
+    used = budgets[heap].usage_bytes;
+  }
+  const uint64_t left = has > used ? has - used : 0;
+  return std::min(left, state.memory_limit > held ? state.memory_limit - held : 0);
+}
+
+void Device::limit_memory(uint64_t n_bytes) { state_->memory_limit = n_bytes; }
+uint64_t Device::memory_limit() const { return state_->memory_limit; }
+
 void Device::simulate_loss() {
   // On a device that is really lost nothing is pending, so its objects may be destroyed at once.
   vkDeviceWaitIdle(state_->device);
@@ -227,12 +249,14 @@ Device::Counters Device::counters() const {
   counters.submits = state_->submits;
   counters.records = state_->records;
   counters.allocations = state_->allocations;
+  counters.growths = state_->growths;
   counters.allocated_bytes = state_->allocated_bytes;
   counters.peak_allocated_bytes = state_->peak_allocated_bytes;
   return counters;
 }
 
 void Device::count_record() { ++state_->records; }
+void Device::count_growth() { ++state_->growths; }
 
 void Device::count_allocation(int64_t delta_bytes) {
   State& state = *state_;

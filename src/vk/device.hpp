@@ -78,6 +78,15 @@ class Device {
   };
   [[nodiscard]] std::vector<HeapBudget> heap_budgets() const;
 
+  /// What is left for device buffers, as far as the driver tells: of the heap's budget for this
+  /// process, else of the heap less what Kimberlite holds.
+  [[nodiscard]] uint64_t free_bytes() const;
+
+  /// From now on an allocation that would bring the bytes held beyond this fails with
+  /// out_of_memory: for tests of running out.
+  void limit_memory(uint64_t n_bytes);
+  [[nodiscard]] uint64_t memory_limit() const;
+
   /// From now on every submit and wait fails with device_lost: for tests of recovery.
   void simulate_loss();
 
@@ -86,11 +95,13 @@ class Device {
     uint64_t submits = 0;               // vkQueueSubmit calls
     uint64_t records = 0;               // command buffers recorded
     uint64_t allocations = 0;           // vkAllocateMemory calls
+    uint64_t growths = 0;               // segments added to KV caches, among the allocations
     uint64_t allocated_bytes = 0;       // device memory held now
     uint64_t peak_allocated_bytes = 0;  // the most ever held
   };
   [[nodiscard]] Counters counters() const;
   void count_record();                         // called by graph/executable
+  void count_growth();                         // called by runtime/kv_cache
   void count_allocation(int64_t delta_bytes);  // called by vk/memory; negative when freed
 
  private:

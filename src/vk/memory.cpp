@@ -50,6 +50,9 @@ Result<Allocation> allocate_memory(const Device& device, VkBuffer buffer, uint64
   const std::vector<uint32_t>& types = device.plan().memory_types[static_cast<size_t>(kind)];
   VkResult last = VK_ERROR_OUT_OF_DEVICE_MEMORY;
   uint32_t last_type = types.front();
+  if (device.counters().allocated_bytes + n_bytes > device.memory_limit()) {
+    return out_of_memory(device, name, n_bytes, kind, last_type, last);
+  }
   for (const uint32_t type : types) {
     if ((needs.memoryTypeBits & (1u << type)) == 0) continue;
     auto dedicated =

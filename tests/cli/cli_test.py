@@ -419,6 +419,7 @@ class Measure(CliTest):
         self.assertGreater(out["device"]["copy_gb_per_second"], 0)
         self.assertEqual(out["counters"]["records_per_step"], 0)
         self.assertEqual(out["counters"]["allocations_per_step"], 0)
+        self.assertEqual(out["counters"]["growths"], 0)
         self.assertGreater(len(out["profile"]), 10)
         lines = self.ok("bench", self.model, "-p", 8, "-n", 0, "-r", 1, "-o", "csv").decode()
         self.assertEqual([line.split(",")[0] for line in lines.split()], ["test", "pp8"])

@@ -59,9 +59,10 @@ TinyModel::~TinyModel() {
 
 DecoderRun::DecoderRun(TinyModel& model, kernels::KvType kv_type, uint32_t context)
     : engine_(model.engine()),
-      cache_(require_value(
-          runtime::KvCache::make(engine_.device(), engine_.config(), context, kv_type))) {
+      cache_(require_value(runtime::KvCache::make(engine_.device(), engine_.config(),
+                                                  {context, kv_type, engine_.kv_segment_rows()}))) {
   for (const kernels::KvCacheView& layer : cache_.layers()) {
+    if (layer.has_table()) continue;
     const std::vector<std::byte> zeros(layer.k.n_bytes);
     for (const graph::Tensor& tensor : {layer.k, layer.v}) {
       require_ok(vk::write_range(engine_.device(),
@@ -107,6 +108,7 @@ DecoderRun::Pass DecoderRun::make_pass(const Key& key) {
 std::vector<float> DecoderRun::run(const std::vector<int32_t>& tokens, uint32_t first_position,
                                    uint32_t n_layers, bool want_logits) {
   const Key key{tokens.size(), n_layers, want_logits};
+  require_ok(cache_.commit(first_position + static_cast<uint32_t>(tokens.size())));
   if (!passes_.contains(key)) passes_.emplace(key, make_pass(key));
   const Pass& pass = passes_.at(key);
   std::vector<shaders::Column> columns;
@@ -127,6 +129,7 @@ std::vector<float> DecoderRun::run(const std::vector<int32_t>& tokens, uint32_t 
 std::vector<std::byte> DecoderRun::cache_bytes() {
   std::vector<std::byte> bytes;
   for (const kernels::KvCacheView& layer : cache_.layers()) {
+    if (layer.has_table()) continue;
     for (const graph::Tensor& tensor : {layer.k, layer.v}) {
       const size_t at = bytes.size();
       bytes.resize(at + tensor.n_bytes);

@@ -50,7 +50,7 @@ class DecoderRun {
   /// The residual stream after `n_layers` layers, n * width.
   std::vector<float> residual(const std::vector<int32_t>& tokens, uint32_t first_position,
                               uint32_t n_layers);
-  /// Every byte of the KV cache.
+  /// Every byte of the KV cache, segments left out.
   std::vector<std::byte> cache_bytes();
 
  private:

@@ -27,6 +27,7 @@ using ::testing::HasSubstr;
 
 constexpr AttentionKind kSliding{4, 2, 1024, {256, 128, 1e4}};
 constexpr AttentionKind kFull{4, 1, 0, {512, 64, 1e6}};
+constexpr AttentionKind kFullInSegments{4, 1, 0, {512, 64, 1e6}, false, true};
 
 class ProbeTest : public kimberlite::testing::GpuTest {
  protected:
@@ -65,7 +66,7 @@ TEST_F(ProbeTest, ThisDriverPasses) {
     request.matrices.insert({type, kernels::pick_linear_class(type, 4096, 4096, caps_, false)});
   }
   request.tables = {{GgmlType::q6_k, LinearClass::f32}};
-  request.attention = {kSliding, kFull};
+  request.attention = {kSliding, kFull, kFullInSegments};
   std::vector<double> fractions;
   request.progress = [&](double fraction) { fractions.push_back(fraction); };
   const auto start = std::chrono::steady_clock::now();
@@ -88,7 +89,7 @@ TEST_F(ProbeTest, EveryKindOfMatrixAndCachePasses) {
   }
   for (const kernels::KvType type : {kernels::KvType::f32, kernels::KvType::q8_0}) {
     request = {};
-    request.attention = {kSliding, kFull};
+    request.attention = {kSliding, kFull, kFullInSegments};
     request.kv_type = type;
     request.known.checked = {"rms_norm", "sample"};
     EXPECT_THAT(run_probe(request).warnings, ElementsAre());
