@@ -9,6 +9,7 @@
 #include "base/os.hpp"
 #include "kernels/kv_layout.hpp"
 #include "runtime/kv_cache.hpp"
+#include "runtime/ring_snapshot.hpp"
 #include "vk/plan.hpp"
 
 namespace kimberlite::runtime {
@@ -131,13 +132,26 @@ MemoryDemand Engine::demand(const model::WeightPlan& weights, kernels::KvType ty
   if (demand.unified_memory) demand.shared_bytes += weights.table_bytes;
   demand.kv_fixed_bytes = kv.fixed_bytes;
   demand.kv_position_bytes = kv.position_bytes;
+  demand.snapshot_bytes = snapshot_bytes(config_, config_.max_context, type);
   demand.scratch_bytes = kScratchReserve;
   demand.max_context = kv_context_limit(config_, type, device_->caps(), kv_segment_rows_);
   return demand;
 }
 
-Result<uint32_t> Engine::largest_context(kernels::KvType type) const {
-  return pick_context(demand(weight_plan_, type), memory_.n_gpu_layers);
+Result<SessionPlan> Engine::plan_session(kernels::KvType type, uint32_t context) const {
+  const MemoryDemand needs = demand(weight_plan_, type);
+  if (context == 0) {
+    KL_ASSIGN(context, pick_context(needs, memory_.n_gpu_layers));
+  } else {
+    KL_ASSIGN(const uint32_t largest, largest_context(needs, memory_.n_gpu_layers));
+    if (context > largest) {
+      return Error{
+          ErrorCode::out_of_memory,
+          fmt::format("a context of {} positions was asked for, the largest that fits is {}",
+                      context, largest)};
+    }
+  }
+  return SessionPlan{context, snapshot_budget(needs, memory_.n_gpu_layers, context)};
 }
 
 Status Engine::load_weights(const EngineOptions& options) {
@@ -146,7 +160,7 @@ Status Engine::load_weights(const EngineOptions& options) {
   const MemoryDemand needs =
       demand(weight_plan_, precise() ? kernels::KvType::f32 : kernels::KvType::f16);
   KL_ASSIGN(memory_.n_gpu_layers, pick_gpu_layers(needs, options.n_gpu_layers));
-  KL_TRY(pick_context(needs, memory_.n_gpu_layers));
+  KL_TRY(largest_context(needs, memory_.n_gpu_layers));
 
   model::LoadOptions load;
   load.n_gpu_layers = memory_.n_gpu_layers;

@@ -51,6 +51,11 @@ struct RopeTensors {
   graph::Tensor full;
 };
 
+struct SessionPlan {
+  uint32_t context = 0;
+  uint64_t snapshot_bytes = 0;  // of all snapshots of the rings together
+};
+
 class Engine {
  public:
   /// Errors: io, bad_file, unsupported, no_device, device, out_of_memory.
@@ -86,8 +91,8 @@ class Engine {
   /// nullptr for a vocabulary without turns.
   [[nodiscard]] const text::ChatFormat* chat() const { return chat_.get(); }
 
-  /// The longest context whose caches fit beside the weights. Errors: out_of_memory.
-  Result<uint32_t> largest_context(kernels::KvType type) const;
+  /// What a session over `context` positions takes; 0 = pick one. Errors: out_of_memory.
+  Result<SessionPlan> plan_session(kernels::KvType type, uint32_t context) const;
 
   /// Checks the attention kernels for caches of this type, unless that has been done. Errors: as
   /// probe().

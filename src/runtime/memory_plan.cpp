@@ -19,6 +19,31 @@ std::string gib(uint64_t n_bytes) {
   return fmt::format("{:.2f} GiB", static_cast<double>(n_bytes) / static_cast<double>(kGiB));
 }
 
+/// Whole snapshots in at most `n_bytes`.
+uint64_t whole_snapshots(const MemoryDemand& demand, uint64_t n_bytes) {
+  if (demand.snapshot_bytes == 0) return 0;
+  const uint64_t limit = std::min(n_bytes, kMaxSnapshotBytes);
+  return limit / demand.snapshot_bytes * demand.snapshot_bytes;
+}
+
+/// Beside `reserved_bytes`.
+Result<uint32_t> fit_context(const MemoryDemand& demand, uint32_t n_gpu_layers,
+                             uint64_t reserved_bytes) {
+  const uint64_t smallest = std::min(kContextStep, demand.max_context);
+  const uint64_t fixed = planned_bytes(demand, n_gpu_layers, 0);
+  const uint64_t needed = planned_bytes(demand, n_gpu_layers, static_cast<uint32_t>(smallest));
+  if (needed > budget(demand)) {
+    return Error{
+        ErrorCode::out_of_memory,
+        fmt::format("weights and caches for {} positions need {}, the device has {} to use",
+                    smallest, gib(needed), gib(budget(demand)))};
+  }
+  if (demand.kv_position_bytes == 0) return demand.max_context;
+  const uint64_t fits = (budget(demand) - fixed - reserved_bytes) / demand.kv_position_bytes;
+  if (fits >= demand.max_context) return demand.max_context;
+  return static_cast<uint32_t>(std::max<uint64_t>(fits / kContextStep * kContextStep, smallest));
+}
+
 }  // namespace
 
 uint64_t planned_bytes(const MemoryDemand& demand, uint32_t n_gpu_layers, uint32_t context) {
@@ -53,20 +78,19 @@ Result<uint32_t> pick_gpu_layers(const MemoryDemand& demand, std::optional<uint3
   return n;
 }
 
+Result<uint32_t> largest_context(const MemoryDemand& demand, uint32_t n_gpu_layers) {
+  return fit_context(demand, n_gpu_layers, 0);
+}
+
 Result<uint32_t> pick_context(const MemoryDemand& demand, uint32_t n_gpu_layers) {
-  const uint64_t smallest = std::min(kContextStep, demand.max_context);
   const uint64_t fixed = planned_bytes(demand, n_gpu_layers, 0);
-  const uint64_t needed = planned_bytes(demand, n_gpu_layers, static_cast<uint32_t>(smallest));
-  if (needed > budget(demand)) {
-    return Error{
-        ErrorCode::out_of_memory,
-        fmt::format("weights and caches for {} positions need {}, the device has {} to use",
-                    smallest, gib(needed), gib(budget(demand)))};
-  }
-  if (demand.kv_position_bytes == 0) return demand.max_context;
-  const uint64_t fits = (budget(demand) - fixed) / demand.kv_position_bytes;
-  if (fits >= demand.max_context) return demand.max_context;
-  return static_cast<uint32_t>(std::max<uint64_t>(fits / kContextStep * kContextStep, smallest));
+  const uint64_t left = budget(demand) > fixed ? budget(demand) - fixed : 0;
+  return fit_context(demand, n_gpu_layers, whole_snapshots(demand, left / kSnapshotShare));
+}
+
+uint64_t snapshot_budget(const MemoryDemand& demand, uint32_t n_gpu_layers, uint32_t context) {
+  const uint64_t planned = planned_bytes(demand, n_gpu_layers, context);
+  return budget(demand) > planned ? whole_snapshots(demand, budget(demand) - planned) : 0;
 }
 
 }  // namespace kimberlite::runtime

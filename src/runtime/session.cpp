@@ -42,11 +42,12 @@ uint32_t next_row_limit(uint32_t n_rows, double seconds, double bound_seconds) {
       std::clamp(std::min(fits, 2.0 * n_rows), double{kMinPrefillRows}, double{kMaxPrefillRows}));
 }
 
-Session::Session(Engine& engine, KvCache cache, Sequence sequence)
+Session::Session(Engine& engine, KvCache cache, Sequence sequence, uint64_t snapshot_bytes)
     : engine_(&engine),
       cache_(std::move(cache)),
       sequence_(std::move(sequence)),
       passes_(engine, cache_, sequence_),
+      snapshots_(engine.device(), cache_, snapshot_bytes),
       row_limit_(engine.device().caps().is_cpu ? kMaxPrefillRows : kFirstPrefillRows) {}
 
 Result<std::unique_ptr<Session>> Session::make(Engine& engine, uint32_t context,
@@ -54,17 +55,12 @@ Result<std::unique_ptr<Session>> Session::make(Engine& engine, uint32_t context,
   const kernels::KvType type =
       kv_type.value_or(engine.precise() ? kernels::KvType::f32 : kernels::KvType::f16);
   KL_TRY(engine.check_kernels(type));
-  KL_ASSIGN(const uint32_t largest, engine.largest_context(type));
-  if (context > largest) {
-    return Error{ErrorCode::out_of_memory,
-                 fmt::format("a context of {} positions was asked for, the largest that fits is {}",
-                             context, largest)};
-  }
-  KL_ASSIGN(KvCache cache,
-            KvCache::make(engine.device(), engine.config(),
-                          {context == 0 ? largest : context, type, engine.kv_segment_rows()}));
+  KL_ASSIGN(const SessionPlan plan, engine.plan_session(type, context));
+  KL_ASSIGN(KvCache cache, KvCache::make(engine.device(), engine.config(),
+                                         {plan.context, type, engine.kv_segment_rows()}));
   KL_ASSIGN(Sequence sequence, Sequence::make(engine));
-  std::unique_ptr<Session> session(new Session(engine, std::move(cache), std::move(sequence)));
+  std::unique_ptr<Session> session(
+      new Session(engine, std::move(cache), std::move(sequence), plan.snapshot_bytes));
   KL_TRY(session->prepare());
   return session;
 }
@@ -100,37 +96,32 @@ Status Session::check_tokens(std::span<const int32_t> tokens) const {
 }
 
 /// Cuts the session back to the longest prefix that it shares with `tokens` and that the cache can
-/// still serve, by itself or from the snapshot, and never includes the last token. Returns its
+/// still serve, by itself or from a snapshot, and never includes the last token. Returns its
 /// length.
 Result<uint32_t> Session::keep_prefix(std::span<const int32_t> tokens) {
   const size_t limit = std::min<size_t>(n_cached_, tokens.size() - 1);
   const auto differ =
       std::mismatch(tokens_.begin(), tokens_.begin() + static_cast<long>(limit), tokens.begin());
   const auto common = static_cast<uint32_t>(differ.first - tokens_.begin());
+  snapshots_.forget_after(common);
   n_cached_ = cache_.rewind(common, n_written_);
-  if (snapshot_ != nullptr && snapshot_->n_cached() > common) snapshot_->forget();
-  if (n_cached_ < common && snapshot_ != nullptr && snapshot_->n_cached() > 0) {
-    KL_TRY(snapshot_->restore());
-    n_cached_ = snapshot_->n_cached();
-    n_written_ = n_cached_;
+  if (n_cached_ < common) {
+    n_cached_ = snapshots_.find(common);
+    if (n_cached_ > 0) {
+      KL_ASSIGN(n_written_, snapshots_.restore(n_cached_));
+    }
   }
   if (n_cached_ == 0) n_written_ = 0;
   tokens_.assign(tokens.begin(), tokens.begin() + n_cached_);
   return n_cached_;
 }
 
-/// At the end of a prompt that was computed: the place that the next prompt is likely to share.
-/// A snapshot that cannot be had costs time later and nothing else.
+/// Before a prefill, at the end of the last turn or where the history was edited, and after it,
+/// where the model's thought or answer begins: the places that the next prompt is likely to share.
+/// Never while tokens are generated: the end of an answer is in the rings until the next prefill.
 Status Session::save_snapshot() {
-  if (n_cached_ == 0 || n_written_ > n_cached_) return {};
-  if (snapshot_ == nullptr) {
-    const uint64_t n_bytes = RingSnapshot::n_bytes(cache_);
-    if (n_bytes == 0 || n_bytes > kSnapshotBudgetBytes) return {};
-    auto made = RingSnapshot::make(engine_->device(), cache_);
-    if (!made.ok() && made.error().code == ErrorCode::out_of_memory) return {};
-    KL_ASSIGN(snapshot_, std::move(made));
-  }
-  return snapshot_->save(n_cached_);
+  if (n_cached_ == 0 || cache_.rewind(n_cached_, n_written_) < n_cached_) return {};
+  return snapshots_.save(n_cached_);
 }
 
 Status Session::run(const graph::Executable& executable) {
@@ -171,8 +162,11 @@ Result<SyncCounts> Session::sync(std::span<const int32_t> tokens,
   SyncCounts counts;
   KL_ASSIGN(counts.reused, keep_prefix(tokens));
   counts.recomputed = static_cast<uint32_t>(tokens.size()) - 1 - counts.reused;
-  KL_TRY(prefill(tokens, progress));
-  if (counts.recomputed > 0) KL_TRY(save_snapshot());
+  if (counts.recomputed > 0) {
+    KL_TRY(save_snapshot());
+    KL_TRY(prefill(tokens, progress));
+    KL_TRY(save_snapshot());
+  }
   tokens_.assign(tokens.begin(), tokens.end());
   return counts;
 }
@@ -284,7 +278,7 @@ Status Session::evaluate(std::span<const int32_t> tokens,
   tokens_.clear();
   n_cached_ = 0;
   n_written_ = 0;
-  if (snapshot_ != nullptr) snapshot_->forget();
+  snapshots_.forget_after(0);
   const uint32_t n_vocab = engine_->config().n_vocab;
   std::vector<float> logits;
   while (n_cached_ < tokens.size()) {

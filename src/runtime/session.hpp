@@ -31,9 +31,6 @@ namespace kimberlite::runtime {
 /// at most twice as much as was tried. Pure.
 [[nodiscard]] uint32_t next_row_limit(uint32_t n_rows, double seconds, double bound_seconds);
 
-/// Memory that one snapshot of the rings may take.
-inline constexpr uint64_t kSnapshotBudgetBytes = uint64_t{1} << 30;
-
 struct SyncCounts {
   uint32_t reused = 0;
   uint32_t recomputed = 0;
@@ -86,7 +83,7 @@ class Session {
   [[nodiscard]] uint64_t kv_bytes() const { return cache_.n_bytes(); }
 
  private:
-  Session(Engine& engine, KvCache cache, Sequence sequence);
+  Session(Engine& engine, KvCache cache, Sequence sequence, uint64_t snapshot_bytes);
   Status prepare();
   Status check_tokens(std::span<const int32_t> tokens) const;
   Result<uint32_t> keep_prefix(std::span<const int32_t> tokens);
@@ -101,11 +98,11 @@ class Session {
   KvCache cache_;
   Sequence sequence_;
   Passes passes_;
-  std::unique_ptr<RingSnapshot> snapshot_;  // made when a prompt was computed; may stay null
-  std::vector<int32_t> tokens_;             // what the session stands for
-  uint32_t n_cached_ = 0;                   // positions of tokens_ whose K and V are in the cache
-  uint32_t n_written_ = 0;                  // positions ever written since the cache was rebuilt
-  uint32_t row_limit_;                      // of a prefill pass, from measured time
+  RingSnapshots snapshots_;
+  std::vector<int32_t> tokens_;  // what the session stands for
+  uint32_t n_cached_ = 0;        // positions of tokens_ whose K and V are in the cache
+  uint32_t n_written_ = 0;       // positions ever written since the cache was rebuilt
+  uint32_t row_limit_;           // of a prefill pass, from measured time
   std::atomic<bool> cancelled_ = false;
 };
 
