@@ -106,11 +106,13 @@ class Session {
   /// Makes the session stand for exactly `tokens` (at least one): keeps the longest common prefix,
   /// computes the rest. The last token is pending: it is computed by the next generate().
   /// Errors: context_full (with both numbers), cancelled (what was computed so far is kept),
-  /// invalid_argument (a token id outside the vocabulary), device, device_lost.
+  /// invalid_argument (a token id outside the vocabulary), out_of_memory (the cache cannot grow to
+  /// that many tokens; the session stays as it was), device, device_lost.
   Result<SyncResult> sync(std::span<const int32_t> tokens, const Progress& progress = {});
 
   /// Continues after the synced tokens. `on_token` returns false to stop. Afterwards the session
-  /// stands for the synced and all emitted tokens, the last one pending.
+  /// stands for the synced and all emitted tokens, the last one pending. Memory for max_tokens is
+  /// taken first; without a limit it is taken as the text grows.
   /// Errors: as sync; context_full where not even one token fits.
   Result<GenerateResult> generate(const GenerateOptions& options,
                                   const std::function<bool(const TokenEvent&)>& on_token = {});

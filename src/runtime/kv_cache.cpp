@@ -135,11 +135,14 @@ uint32_t KvCache::next_rows() const {
 Status KvCache::add_segment() {
   const uint32_t segment = n_committed_ / segment_rows_;
   const uint32_t n_rows = next_rows();
-  KL_ASSIGN(const std::vector<vk::BufferRange> ranges, segments_.allocate(segment_bytes(n_rows)));
-  for (size_t i = 0; i < ranges.size(); ++i) {
-    contents_[i * table_stride_ + segment] = ranges[i].address();
+  if (pending_.empty()) {
+    KL_ASSIGN(pending_, segments_.allocate(segment_bytes(n_rows)));
+  }
+  for (size_t i = 0; i < pending_.size(); ++i) {
+    contents_[i * table_stride_ + segment] = pending_[i].address();
   }
   KL_TRY(vk::write_range(*device_, tables_, contents_.data(), tables_.n_bytes));
+  pending_.clear();
   n_committed_ = std::min(n_committed_ + n_rows, context_);
   device_->count_growth();
   return {};

@@ -86,9 +86,10 @@ class KvCache {
   vk::Device* device_ = nullptr;  // Borrowed from the engine.
   vk::Arena arena_;               // rings, tables, and full layers without segments
   vk::Arena segments_;
-  vk::BufferRange tables_;          // of all full layers, K and V in turn
-  std::vector<uint64_t> contents_;  // what is in tables_
-  uint64_t table_stride_ = 0;       // addresses from one table to the next
+  std::vector<vk::BufferRange> pending_;  // a segment whose addresses could not be written yet
+  vk::BufferRange tables_;                // of all full layers, K and V in turn
+  std::vector<uint64_t> contents_;        // what is in tables_
+  uint64_t table_stride_ = 0;             // addresses from one table to the next
   std::vector<kernels::KvCacheView> layers_;
   size_t n_own_ = 0;  // the first so many have memory of their own
   uint32_t context_ = 0;

@@ -106,10 +106,11 @@ Result<uint32_t> Session::keep_prefix(std::span<const int32_t> tokens) {
   snapshots_.forget_after(common);
   n_cached_ = cache_.rewind(common, n_written_);
   if (n_cached_ < common) {
-    n_cached_ = snapshots_.find(common);
-    if (n_cached_ > 0) {
-      KL_ASSIGN(n_written_, snapshots_.restore(n_cached_));
+    const uint32_t saved = snapshots_.find(common);
+    if (saved > 0) {
+      KL_ASSIGN(n_written_, snapshots_.restore(saved));
     }
+    n_cached_ = saved;
   }
   if (n_cached_ == 0) n_written_ = 0;
   tokens_.assign(tokens.begin(), tokens.begin() + n_cached_);

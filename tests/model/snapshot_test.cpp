@@ -232,21 +232,37 @@ class EditTest : public ::testing::Test {
   static inline TinyModel* model_ = nullptr;
 };
 
-TEST_F(EditTest, AnAnswerIsGeneratedAgain) {
+TEST_F(EditTest, TurnsAreEditedOneAfterAnother) {
   const auto session = make();
   const auto after = chat(*session);
-  const std::vector<int32_t> prompt(after[2].begin(), after[2].end() - 300);
-  expect_edit(*session, prompt, static_cast<uint32_t>(prompt.size()) - 1);
-}
-
-TEST_F(EditTest, AnEarlierTurnIsEdited) {
-  const auto session = make();
-  const auto after = chat(*session);
-  // The last token of an answer is pending when it ends.
-  const auto n_first = static_cast<uint32_t>(after[0].size());
-  expect_edit(*session, join(after[0], words(90, 7)), n_first - 1);
-  // The middle of the first prompt: nothing that long ago was kept, so all is computed again.
-  expect_edit(*session, join(words(50, 0), words(90, 8)), 0);
+  const auto last = [](const std::vector<int32_t>& tokens) {
+    return static_cast<uint32_t>(tokens.size()) - 1;
+  };
+  {
+    SCOPED_TRACE("the last answer is generated again");
+    const std::vector<int32_t> prompt(after[2].begin(), after[2].end() - 300);
+    expect_edit(*session, prompt, last(prompt));
+  }
+  const std::vector<int32_t> second(after[1].begin(), after[1].end() - 300);
+  {
+    SCOPED_TRACE("so is the one before");
+    expect_edit(*session, second, last(second));
+  }
+  {
+    // Just below what was restored there are rows of later positions: the end of the first answer
+    // is next, whose last token is pending.
+    SCOPED_TRACE("the second prompt is edited");
+    const std::vector<int32_t> shorter(second.begin(), second.end() - 40);
+    expect_edit(*session, join(shorter, words(20, 9)), last(after[0]));
+  }
+  {
+    SCOPED_TRACE("the chat goes on");
+    expect_edit(*session, join(session->tokens(), words(20, 10)), last(session->tokens()));
+  }
+  {
+    SCOPED_TRACE("the middle of the first prompt is edited, from which nothing was kept");
+    expect_edit(*session, join(words(50, 0), words(90, 8)), 0);
+  }
 }
 
 TEST_F(EditTest, AThoughtIsDropped) {
@@ -257,18 +273,6 @@ TEST_F(EditTest, AThoughtIsDropped) {
   const auto spoken = std::span(out).subspan(400);
   ASSERT_NE(spoken[0], out[0]);
   expect_edit(*session, join(join(prompt, spoken), words(30, 4)), 199);
-}
-
-/// Back by a snapshot, then a little further back than it reaches, then on from there.
-TEST_F(EditTest, EditsFollowOneAnother) {
-  const auto session = make();
-  const auto after = chat(*session);
-  const std::vector<int32_t> second(after[1].begin(), after[1].end() - 300);
-  expect_edit(*session, second, static_cast<uint32_t>(second.size()) - 1);
-  const std::vector<int32_t> shorter(second.begin(), second.end() - 40);
-  expect_edit(*session, join(shorter, words(20, 9)), static_cast<uint32_t>(after[0].size()) - 1);
-  expect_edit(*session, join(session->tokens(), words(20, 10)),
-              static_cast<uint32_t>(session->tokens().size()) - 1);
 }
 
 }  // namespace
