@@ -16,6 +16,9 @@ struct Caps {
   uint32_t max_workgroup_size = 256;  // invocations
   uint32_t max_shared_bytes = 32768;
   uint32_t max_grid_x = 65535;  // workgroups; y and z are at least 65535 everywhere
+  // What the loops of one invocation may cost together, nested ones included: a loop of n rounds
+  // costs n + 1. Beyond it the driver ends every loop after one round and says nothing.
+  uint32_t max_loop_rounds = UINT32_MAX;
   WideLoad wide_load = WideLoad::storage;
   uint64_t max_storage_range_bytes = 128ull << 20;  // one descriptor of a storage buffer
   uint64_t max_texel_elements = 65536;              // one texel buffer view, in 16-byte units

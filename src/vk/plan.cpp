@@ -225,6 +225,7 @@ void fill_caps(const DeviceSnapshot& device, const PlanOptions& options, DeviceP
       std::min(limits.max_workgroup_invocations, limits.max_workgroup_size[0]);
   caps.max_shared_bytes = limits.max_shared_bytes;
   caps.max_grid_x = limits.max_grid[0];
+  caps.max_loop_rounds = max_loop_rounds(device);
   caps.max_storage_range_bytes = limits.max_storage_range_bytes;
   caps.max_texel_elements = limits.max_texel_elements;
   caps.max_arena_bytes = std::min(kMaxArenaBytes, limits.max_allocation_bytes);

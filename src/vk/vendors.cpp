@@ -53,6 +53,11 @@ bool prefers_texel_loads(const DeviceSnapshot& snapshot) {
   return snapshot.driver_id == VK_DRIVER_ID_MESA_LLVMPIPE;
 }
 
+uint32_t max_loop_rounds(const DeviceSnapshot& snapshot) {
+  // gallivm counts down from LP_MAX_TGSI_LOOP_ITERATIONS at the end of every round of every loop.
+  return snapshot.driver_id == VK_DRIVER_ID_MESA_LLVMPIPE ? 65535 : UINT32_MAX;
+}
+
 uint32_t estimated_compute_units(const DeviceSnapshot& snapshot) {
   switch (snapshot.type) {
     case DeviceType::discrete:

@@ -19,6 +19,9 @@ std::span<const uint32_t> preferred_subgroup_sizes(const DeviceSnapshot& snapsho
 /// Whether uniform texel fetches stream big read-only data faster than storage buffers.
 bool prefers_texel_loads(const DeviceSnapshot& snapshot);
 
+/// Caps::max_loop_rounds.
+uint32_t max_loop_rounds(const DeviceSnapshot& snapshot);
+
 /// Compute units where no extension tells: an estimate on the low side of the vendor's range.
 uint32_t estimated_compute_units(const DeviceSnapshot& snapshot);
 

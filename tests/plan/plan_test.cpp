@@ -38,6 +38,12 @@ struct Expected {
   uint32_t n_compute_units;
 };
 
+TEST(Plan, OnlyLlvmpipeCountsTheRoundsOfLoops) {
+  EXPECT_EQ(plan_of(load_device("lavapipe")).caps.max_loop_rounds, 65535u);
+  EXPECT_EQ(plan_of(load_device("swiftshader")).caps.max_loop_rounds, UINT32_MAX);
+  EXPECT_EQ(plan_of(load_device("h100")).caps.max_loop_rounds, UINT32_MAX);
+}
+
 TEST(Plan, CapsOfEveryDevice) {
   constexpr WideLoad kStorage = WideLoad::storage;
   const Expected table[] = {

@@ -182,6 +182,34 @@ TEST_F(DispatchTest, SubgroupsAreFullAndOfThePlannedSize) {
   for (const uint32_t value : read<uint32_t>(out)) EXPECT_EQ(value, size);
 }
 
+/// Caps::max_loop_rounds holds: loops that cost no more together run to their ends.
+TEST_F(DispatchTest, LoopsRunAsManyRoundsAsTheCapsSay) {
+  const uint32_t width = device_->caps().subgroup_size;
+  const Pipeline* counter =
+      pipeline({"loop_rounds", kLoopRoundsWords, {BindingKind::storage}, 12, {width}});
+  ASSERT_NE(counter, nullptr);
+  const uint32_t most = std::min(device_->caps().max_loop_rounds, 1u << 20);
+  constexpr uint32_t kOuter = 100, kInner = 300;
+  // 100 loops of 300 rounds, one of 100, one of what is left: each costs a round more.
+  const LoopRoundsPush push{kOuter, kInner, most - kOuter * (kInner + 1) - (kOuter + 1) - 1};
+  const Buffer out = make_buffer(uint64_t{2} * width * sizeof(uint32_t));
+  write(out, std::vector<uint32_t>(2 * width, 0));
+  DescriptorArena sets(*device_);
+  const BoundRange ranges[] = {{whole(out)}};
+  auto bound = sets.add(*counter, ranges);
+  ASSERT_TRUE(bound.ok()) << bound.error().message;
+  Recorder recorder = begin();
+  recorder.bind(*counter, *bound);
+  recorder.push(*counter, &push, sizeof(push));
+  recorder.dispatch(1);
+  run(std::move(recorder));
+  const auto rounds = read<uint32_t>(out);
+  for (uint32_t lane = 0; lane < width; ++lane) {
+    EXPECT_EQ(rounds[2 * lane], kOuter * kInner) << lane;
+    EXPECT_EQ(rounds[2 * lane + 1], push.n_after) << lane;
+  }
+}
+
 TEST_F(DispatchTest, TimestampsDoNotRunBackwards) {
   const Pipeline* scale = pipeline(scale_spec(64, 0));
   ASSERT_NE(scale, nullptr);
