@@ -40,6 +40,7 @@ layout(constant_id = 4) const uint kTileHeads = 2;
 layout(constant_id = 5) const uint kTileColumns = 1;
 layout(constant_id = 6) const uint kBlock = 16;  // keys of one softmax step; at most kLanes
 layout(constant_id = 7) const uint kKeys = 4;    // keys whose loads are in flight together
+layout(constant_id = 8) const bool kUnroll = false;  // no loops within a block
 
 #include "common/kv_cache.glsl"
 

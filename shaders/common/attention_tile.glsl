@@ -86,28 +86,35 @@ void load_queries(uint first_column, uint first_head) {
   }
 }
 
-/// weight = q . k for the block's keys, one to a lane.
-void score_block(uint block, uint block_unit) {
-  for (uint first = 0; first < kBlock; first += kKeys) {
-    precise float dots[kKeys * kQueries];
-    [[unroll]] for (uint i = 0; i < kKeys * kQueries; ++i) dots[i] = 0.0;
-    [[unroll]] for (uint key = 0; key < kKeys; ++key) {
-      const uint head = block_unit + key_unit(block, first + key);
-      [[unroll]] for (uint i = 0; i < kLaneUnits; ++i) {
-        const uint unit = lane_unit(i);
-        vec4 x[4];
-        LOAD_UNIT(k, head, unit, x)
-        [[unroll]] for (uint n = 0; n < kQueries * kUnitVecs; ++n) {
-          const uint query = n / kUnitVecs, vec = n % kUnitVecs, dot = key * kQueries + query;
-          dots[dot] = fma4(q[query * kLaneVecs + i * kUnitVecs + vec], x[vec], dots[dot]);
-        }
+/// weight = q . k for kKeys keys of the block from `first` on.
+void score_keys(uint block, uint block_unit, uint first) {
+  precise float dots[kKeys * kQueries];
+  [[unroll]] for (uint i = 0; i < kKeys * kQueries; ++i) dots[i] = 0.0;
+  [[unroll]] for (uint key = 0; key < kKeys; ++key) {
+    const uint head = block_unit + key_unit(block, first + key);
+    [[unroll]] for (uint i = 0; i < kLaneUnits; ++i) {
+      const uint unit = lane_unit(i);
+      vec4 x[4];
+      LOAD_UNIT(k, head, unit, x)
+      [[unroll]] for (uint n = 0; n < kQueries * kUnitVecs; ++n) {
+        const uint query = n / kUnitVecs, vec = n % kUnitVecs, dot = key * kQueries + query;
+        dots[dot] = fma4(q[query * kLaneVecs + i * kUnitVecs + vec], x[vec], dots[dot]);
       }
     }
-    [[unroll]] for (uint i = 0; i < kKeys * kQueries; ++i) {
-      const float score = subgroupAdd(dots[i]);
-      const uint query = i % kQueries;
-      weight[query] = gl_SubgroupInvocationID == first + i / kQueries ? score : weight[query];
-    }
+  }
+  [[unroll]] for (uint i = 0; i < kKeys * kQueries; ++i) {
+    const float score = subgroupAdd(dots[i]);
+    const uint query = i % kQueries;
+    weight[query] = gl_SubgroupInvocationID == first + i / kQueries ? score : weight[query];
+  }
+}
+
+/// weight = q . k for the block's keys, one to a lane.
+void score_block(uint block, uint block_unit) {
+  if (kUnroll) {
+    [[unroll]] for (uint i = 0; i < kBlock; i += kKeys) score_keys(block, block_unit, i);
+  } else {
+    for (uint i = 0; i < kBlock; i += kKeys) score_keys(block, block_unit, i);
   }
 }
 
@@ -133,27 +140,34 @@ void weigh_block(uint block) {
   }
 }
 
-/// acc += weight * v over the block's keys in order.
-void add_block(uint block, uint block_unit) {
-  for (uint first = 0; first < kBlock; first += kKeys) {
-    [[unroll]] for (uint key = 0; key < kKeys; ++key) {
-      const uint head = block_unit + key_unit(block, first + key);
-      float w[kQueries];
-      [[unroll]] for (uint query = 0; query < kQueries; ++query) {
-        w[query] = subgroupShuffle(weight[query], first + key);
-      }
-      [[unroll]] for (uint i = 0; i < kLaneUnits; ++i) {
-        const uint unit = lane_unit(i);
-        vec4 x[4];
-        LOAD_UNIT(v, head, unit, x)
-        [[unroll]] for (uint n = 0; n < kQueries * kUnitVecs; ++n) {
-          const uint query = n / kUnitVecs, vec = n % kUnitVecs;
-          const uint at = query * kLaneVecs + i * kUnitVecs + vec;
-          precise const vec4 added = fma(vec4(w[query]), x[vec], acc[at]);
-          acc[at] = added;
-        }
+/// acc += weight * v over kKeys keys of the block from `first` on.
+void add_weighted(uint block, uint block_unit, uint first) {
+  [[unroll]] for (uint key = 0; key < kKeys; ++key) {
+    const uint head = block_unit + key_unit(block, first + key);
+    float w[kQueries];
+    [[unroll]] for (uint query = 0; query < kQueries; ++query) {
+      w[query] = subgroupShuffle(weight[query], first + key);
+    }
+    [[unroll]] for (uint i = 0; i < kLaneUnits; ++i) {
+      const uint unit = lane_unit(i);
+      vec4 x[4];
+      LOAD_UNIT(v, head, unit, x)
+      [[unroll]] for (uint n = 0; n < kQueries * kUnitVecs; ++n) {
+        const uint query = n / kUnitVecs, vec = n % kUnitVecs;
+        const uint at = query * kLaneVecs + i * kUnitVecs + vec;
+        precise const vec4 added = fma(vec4(w[query]), x[vec], acc[at]);
+        acc[at] = added;
       }
     }
+  }
+}
+
+/// acc += weight * v over the block's keys in order.
+void add_block(uint block, uint block_unit) {
+  if (kUnroll) {
+    [[unroll]] for (uint i = 0; i < kBlock; i += kKeys) add_weighted(block, block_unit, i);
+  } else {
+    for (uint i = 0; i < kBlock; i += kKeys) add_weighted(block, block_unit, i);
   }
 }
 
@@ -172,6 +186,8 @@ uint find_chunk(uint chunk) {
 }
 
 /// All keys of this subgroup: `worker` of `n_workers` that share the split's chunks block by block.
+/// With kUnroll and one worker a chunk costs 2 + 64 / kBlock of Caps::max_loop_rounds; kv_max_rows
+/// relies on it.
 void add_keys(uint split, uint worker, uint n_workers) {
   const uint begin = tile_first / kChunk;
   const uint end = tile_last / kChunk;

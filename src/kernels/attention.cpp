@@ -107,7 +107,8 @@ graph::Node make_node(const graph::Graph& graph, const graph::KernelDesc& kernel
                     tiling.tile_heads,
                     tiling.tile_columns,
                     block,
-                    std::min(kKeys, block)};
+                    std::min(kKeys, block),
+                    graph.caps().max_loop_rounds != UINT32_MAX};
   node.set_push(
       shaders::AttentionPush{n_columns, n_heads, cache.n_kv_heads, tiling.n_splits, cache.n_rows,
                              cache.window != 0 ? cache.window : cache.n_rows, cache.segment_rows});

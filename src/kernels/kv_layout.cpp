@@ -25,8 +25,11 @@ uint64_t kv_row_bytes(KvType type, uint32_t n_kv_heads, uint32_t head_dim) {
 
 uint32_t kv_max_rows(const vk::Caps& caps, KvType type, uint32_t n_kv_heads, uint32_t head_dim) {
   const uint64_t rows = caps.max_wide_bytes() / kv_row_bytes(type, n_kv_heads, head_dim);
-  const uint64_t whole = rows / kAttentionChunk * kAttentionChunk;
-  return static_cast<uint32_t>(std::min<uint64_t>(whole, uint64_t{1} << 30));
+  // One subgroup may walk over all chunks: common/attention_tile.glsl says what a chunk costs.
+  const uint32_t chunk_rounds = 2 + kAttentionChunk / std::min(caps.subgroup_size, kAttentionChunk);
+  const uint64_t n_chunks =
+      std::min<uint64_t>(rows / kAttentionChunk, (caps.max_loop_rounds - 1) / chunk_rounds);
+  return static_cast<uint32_t>(std::min(n_chunks * kAttentionChunk, uint64_t{1} << 30));
 }
 
 uint32_t kv_segments(const KvCacheView& cache) {

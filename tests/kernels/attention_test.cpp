@@ -339,6 +339,10 @@ TEST(KvLayout, RowsFitOneWideBinding) {
   EXPECT_EQ(kv_max_rows(caps, KvType::f16, 8, 256), 32768u);
   EXPECT_EQ(kv_row_bytes(KvType::q8_0, 1, 512), 544u);
   EXPECT_EQ(kv_max_rows(caps, KvType::q8_0, 1, 512), (128u << 20) / 544 / 64 * 64);
+  caps.subgroup_size = 8;
+  caps.max_loop_rounds = 65535;
+  EXPECT_EQ(kv_max_rows(caps, KvType::f16, 8, 256), 32768u);
+  EXPECT_EQ(kv_max_rows(caps, KvType::q8_0, 1, 256), 65534u / 10 * 64);
 }
 
 }  // namespace
