@@ -61,6 +61,8 @@ constexpr std::array kPrefillTableVariants{Variant{"portable", "attention_table"
 uint32_t independent_subgroups(const vk::Caps& caps) { return caps.is_cpu ? 1 : 4; }
 /// Keys whose loads are in flight together.
 constexpr uint32_t kKeys = 4;
+/// A ring longer than this is treated as a full layer.
+constexpr uint32_t kManyRows = 16384;
 
 uint32_t largest_divisor(uint32_t value, uint32_t at_most) {
   uint32_t divisor = std::min(value, at_most);
@@ -100,6 +102,9 @@ graph::Node make_node(const graph::Graph& graph, const graph::KernelDesc& kernel
       workgroup ? std::clamp(256 / lanes, 2u, 8u) : independent_subgroups(graph.caps());
   const uint32_t block = std::min(lanes, kAttentionChunk / (workgroup ? n_subgroups : 1));
   const uint32_t n_tiles = n_heads / tiling.tile_heads;
+  // Only where there may be many keys: it makes the pipeline a fifth slower to compile.
+  const bool unroll =
+      graph.caps().max_loop_rounds != UINT32_MAX && (cache.window == 0 || cache.n_rows > kManyRows);
   node.constants = {n_subgroups * lanes,
                     lanes,
                     cache.head_dim,
@@ -108,7 +113,7 @@ graph::Node make_node(const graph::Graph& graph, const graph::KernelDesc& kernel
                     tiling.tile_columns,
                     block,
                     std::min(kKeys, block),
-                    graph.caps().max_loop_rounds != UINT32_MAX};
+                    unroll};
   node.set_push(
       shaders::AttentionPush{n_columns, n_heads, cache.n_kv_heads, tiling.n_splits, cache.n_rows,
                              cache.window != 0 ? cache.window : cache.n_rows, cache.segment_rows});
