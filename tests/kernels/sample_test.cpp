@@ -227,6 +227,25 @@ TEST_F(SampleTest, DrawsWhatTheOracleDrawsFromTheWholeVocabulary) {
   expect_oracle(262144, 3, 5, random);
 }
 
+/// The longest lists to select from, and a search for top-p over many bins: what costs the most
+/// rounds of loops (Caps::max_loop_rounds).
+TEST_F(SampleTest, DrawsWhatTheOracleDrawsWhereEveryTokenIsListed) {
+  constexpr uint32_t kVocab = 262144;
+  Batch batch;
+  for (const float top_p : {0.5f, 0.999f}) {
+    SamplingSettings settings;
+    settings.top_k = kVocab - 1;
+    settings.top_p = top_p;
+    batch.add_column(std::vector<float>(kVocab, 1.5f), settings, 77);
+    // All but a few in the last bin; the others alone, far apart.
+    std::vector<float> row(kVocab, -40.0f);
+    for (uint32_t i = 0; i < 2000; ++i) row[i] = -0.0199f * static_cast<float>(i);
+    batch.add_column(std::move(row), settings, 78);
+  }
+  const std::vector<uint32_t> tokens = draw(batch);
+  for (size_t c = 0; c < tokens.size(); ++c) EXPECT_EQ(tokens[c], batch.expected(c)) << c;
+}
+
 TEST_F(SampleTest, ColumnsDoNotDependOnTheirNumber) {
   Random random(3);
   const Batch together = make_batch(2100, 8, random);
