@@ -66,6 +66,7 @@ void print_report_json(const BenchReport& report) {
                 {{"name", now.device_name},
                  {"driver", now.device_driver},
                  {"reason", now.device_reason},
+                 {"warnings", now.warnings},
                  {"copy_gb_per_second", report.copy_bytes_per_second * 1e-9}}},
                {"model",
                 {{"description", report.model},

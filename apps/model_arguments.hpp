@@ -36,7 +36,7 @@ SamplingOptions sampling_options(const SamplingArguments& arguments);
 
 /// Errors: those of Model::open; invalid_argument.
 Result<std::unique_ptr<Model>> open_model(const ModelArguments& arguments);
-/// Errors: those of Model::new_session.
+/// Names on stderr what the driver gets wrong. Errors: those of Model::new_session.
 Result<std::unique_ptr<Session>> open_session(Model& model, const ModelArguments& arguments);
 
 /// What the validation layer said, on stderr. False where it said anything.

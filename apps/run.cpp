@@ -52,12 +52,14 @@ Result<std::optional<std::string>> read_prompt(const RunArguments& arguments) {
 
 void print_answer(const Model& model, const Answer& given, uint64_t seed) {
   Json timings = timings_json(given);
-  timings["load_seconds"] = statistics(model).load_seconds;
+  const Statistics now = statistics(model);
+  timings["load_seconds"] = now.load_seconds;
   print_json({{"text", given.text},
               {"tokens", given.generated.tokens},
               {"reason", reason_text(given.generated.reason)},
               {"seed", seed},
-              {"timings", timings}});
+              {"timings", timings},
+              {"warnings", now.warnings}});
 }
 
 int run_once(const Model& model, Session& session, Conversation& conversation,
@@ -127,7 +129,7 @@ void add_run(CLI::App& app, int& result) {
       ->option_text("N");
   add_sampling_options(command, arguments->sampling);
   command.add_flag("--raw", arguments->raw, "plain completion, no chat turns");
-  command.add_flag("--json", arguments->json, "one object: text, tokens, reason, timings");
+  command.add_flag("--json", arguments->json, "one object: text, tokens, reason, timings, ...");
   command.callback([arguments, &result] { result = run(*arguments); });
 }
 

@@ -89,7 +89,7 @@ class Run(CliTest):
 
     def test_json(self):
         out = self.ok_json("run", self.model, "Hi", "-n", 3, "--seed", 5, "--json")
-        self.assertEqual(list(out), ["text", "tokens", "reason", "seed", "timings"])
+        self.assertEqual(list(out), ["text", "tokens", "reason", "seed", "timings", "warnings"])
         self.assertEqual((len(out["tokens"]), out["reason"], out["seed"]), (3, "max_tokens", 5))
         for key in ("load_seconds", "prompt_seconds", "first_token_seconds", "generated_seconds"):
             self.assertGreater(out["timings"][key], 0)
@@ -330,6 +330,33 @@ class Devices(CliTest):
         # No place for a cache costs time, not the run; empty counts as unset.
         nowhere = {"XDG_CACHE_HOME": "", "HOME": ""}
         self.assertEqual(self.ok(*generate, env=nowhere), first)
+
+
+    def test_warnings(self):
+        """What the probe found is named at each start, here by way of its file."""
+        cache = self.folder / "warned"
+        env = {"XDG_CACHE_HOME": str(cache)}
+        hi = ["run", self.model, "Hi", "-n", 1]
+        self.assertEqual(self.ok_json(*hi, "--json", env=env)["warnings"], [])
+        file, = (cache / "kimberlite").glob("probe-*.json")
+        found = json.loads(file.read_text())
+        found["warnings"] = ["kernel matvec variant x: wrong", "kernel geglu variant y: \x1b[1m"]
+        file.write_text(json.dumps(found))
+        done = run(*hi, env=env)
+        self.assertEqual(done.returncode, 0)
+        self.assertEqual(done.stderr.decode().splitlines(),
+                         ["warning: kernel matvec variant x: wrong",
+                          "warning: kernel geglu variant y: \\x1b[1m"])
+        self.assertEqual(self.ok_json(*hi, "--json", env=env)["warnings"], found["warnings"])
+        bench = self.ok_json("bench", self.model, "-p", 8, "-n", 2, "-r", 1, "--json", env=env)
+        self.assertEqual(bench["device"]["warnings"], found["warnings"])
+
+    @unittest.skipUnless("NO_LOADER" in os.environ, "only where a library can be preloaded")
+    def test_no_loader(self):
+        env = {"LD_PRELOAD": os.environ.get("NO_LOADER")}
+        for arguments in (["devices"], ["run", self.model, "Hi"], ["bench", self.model]):
+            self.fails(3, *arguments, env=env, says=["no Vulkan loader", "libvulkan.so.1"])
+        self.assertNotEqual(self.ok("show", self.model, env=env), b"")
 
 
 class Usage(CliTest):
