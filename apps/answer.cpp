@@ -45,8 +45,7 @@ Result<Answer> answer(Session& session, const std::vector<int32_t>& prompt,
     if (quiet || event.text.empty()) return true;
     const std::string shown = is_terminal ? terminal_safe(event.text) : std::string(event.text);
     std::fwrite(shown.data(), 1, shown.size(), stdout);
-    std::fflush(stdout);
-    return true;
+    return std::fflush(stdout) == 0;  // nobody reads on where the disk is full
   });
   if (!quiet && !out.text.empty() && !out.text.ends_with('\n')) fmt::print("\n");
   std::fflush(stdout);

@@ -18,6 +18,12 @@ import tempfile
 import time
 import unittest
 
+try:
+    import fcntl
+    import termios
+except ImportError:  # Windows
+    fcntl = None
+
 KIMBERLITE = os.environ["KIMBERLITE"]
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 TIMEOUT = 300
@@ -133,6 +139,40 @@ class Run(CliTest):
         text = (first + out).decode()  # whole characters up to the end
         self.assertTrue(text.endswith("\n"))
         self.assertEqual(errors, b"")
+
+    def test_interrupt_while_loading(self):
+        for seconds in (0.02, 0.1):
+            process = subprocess.Popen([KIMBERLITE, "run", str(self.model), "Hi"],
+                                       stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                       stderr=subprocess.PIPE)
+            time.sleep(seconds)
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=60)
+            # Before main() has begun the signal ends the process by itself.
+            self.assertIn(process.returncode, (130, -signal.SIGINT))
+            self.assertEqual(errors, b"")
+
+    @unittest.skipUnless(hasattr(fcntl, "F_SETPIPE_SZ"), "needs a small pipe")
+    def test_second_interrupt_ends_at_once(self):
+        """The first asks the loop to stop, which cannot while nobody reads what it writes."""
+        reader, writer = os.pipe()
+        fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+        os.write(writer, b"x" * 3968)
+        process = subprocess.Popen([KIMBERLITE, "run", str(self.model), "Hi", "--temp", "0"],
+                                   stdin=subprocess.DEVNULL, stdout=writer)
+        os.close(writer)
+        n_waiting = -1
+        while n_waiting < 4096 - 32:
+            self.assertIsNone(process.poll())
+            time.sleep(0.1)
+            n_waiting = struct.unpack("i", fcntl.ioctl(reader, termios.FIONREAD, b"\0" * 4))[0]
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+        self.assertIsNone(process.poll())
+        process.send_signal(signal.SIGINT)
+        self.assertEqual(process.wait(timeout=10), 130)
+        os.close(reader)
 
     def test_interrupt_while_the_prompt_is_read(self):
         process = subprocess.Popen([KIMBERLITE, "run", str(self.model), "--raw", "-n", "1"],
@@ -370,7 +410,13 @@ class Usage(CliTest):
     def test_usage_errors(self):
         hi = ["run", self.model, "Hi"]
         self.fails(1, says=["--help"])
-        self.fails(1, "jump", says=["--help"])
+        self.fails(1, "jump", says=["'jump' is no command", "--help"])
+        self.fails(1, "bnech", self.model, says=["'bnech' is no command", "did you mean bench?"])
+        self.fails(1, "eval", "klx", says=["'klx' is no command of eval", "did you mean kl?"])
+        self.fails(1, "run", self.model, "Hi", "--tmp", 3, says=["--tmp", "did you mean --temp?"])
+        self.fails(1, "eval", "logits", self.model, "--tokns", 2, says=["did you mean --tokens?"])
+        self.fails(1, "devices", "--jsn", says=["--jsn", "did you mean --json?"])
+        self.fails(1, "show", self.model, "twice", says=["'twice'", "too many"])
         self.fails(1, "run", says=["--model"])
         self.fails(1, *hi, "-n", 0, says=["'0'", "positive"])
         self.fails(1, *hi, "--temp", -1, says=["--temp", "-1"])
@@ -385,6 +431,45 @@ class Usage(CliTest):
         self.fails(1, "bench", says=["--kernel"])
         self.fails(1, "eval", "generate", self.model, says=["--tokens"])
         self.fails(1, "eval", "generate", self.model, "--tokens", "2,x", says=["2,x"])
+
+    @unittest.skipUnless(os.path.exists("/dev/full"), "needs a full device")
+    def test_output_that_cannot_be_written(self):
+        for arguments in (["--help"], ["show", self.model], ["run", self.model, "Hi"]):
+            with open("/dev/full", "wb") as full:
+                done = subprocess.run([KIMBERLITE, *map(str, arguments)], stdout=full,
+                                      stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                                      timeout=TIMEOUT)
+            self.assertEqual(done.returncode, 1, arguments)
+            self.assertEqual(done.stderr, b"kimberlite: cannot write to stdout\n")
+
+    @unittest.skipIf(os.name == "nt", "needs SIGPIPE")
+    def test_reader_that_leaves(self):
+        """Ends without a word, as other programs do."""
+        process = subprocess.Popen([KIMBERLITE, "run", str(self.model), "Hi"],
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, restore_signals=True)
+        process.stdout.read(1)
+        process.stdout.close()
+        self.assertEqual(process.stderr.read(), b"")
+        process.stderr.close()
+        self.assertEqual(process.wait(timeout=60), -signal.SIGPIPE)
+
+    @unittest.skipIf(os.name == "nt", "closes a descriptor")
+    def test_closed_stdin(self):
+        close = {"preexec_fn": lambda: os.close(0)}
+        done = subprocess.run([KIMBERLITE, "run", str(self.model), "Hi", "-n", "2"],
+                              capture_output=True, timeout=TIMEOUT, **close)
+        self.assertEqual((done.returncode, done.stderr), (0, b""))
+        done = subprocess.run([KIMBERLITE, "run", str(self.model)], capture_output=True,
+                              timeout=TIMEOUT, **close)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(b"the prompt from stdin is empty", done.stderr)
+
+    def test_prompt_longer_than_the_context(self):
+        path = self.folder / "long.txt"
+        path.write_text("word and more " * 20000)
+        self.fails(1, "run", self.model, "-f", path, "-c", "4k", says=["tokens", "4096"])
+        self.fails(1, "run", self.model, "-f", self.folder, says=[self.folder, "cannot read"])
 
     def test_context_too_small(self):
         self.fails(1, "run", self.model, "one two three four five six", "-c", 16, says=["16"])
