@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "kimberlite/console.hpp"
+
 namespace kimberlite::cli {
 namespace {
 
@@ -120,7 +122,7 @@ void print_report_md(const BenchReport& report) {
   print_rows_md(report);
   fmt::print("\nloaded in {:.2f} s; {} pipelines in {:.2f} s; peak memory: host {}, device {}\n",
              now.load_seconds, now.n_pipelines, now.pipeline_seconds,
-             bytes_text(now.peak_host_bytes), bytes_text(now.peak_device_bytes));
+             size_text(now.peak_host_bytes), size_text(now.peak_device_bytes));
   fmt::print(
       "token loop, per step: {:.3g} submits, {:.3g} records, {:.3g} allocations; the KV cache grew "
       "{} times\n",

@@ -119,11 +119,6 @@ void print_json(const Json& json) {
   fmt::print("{}\n", json.dump(2, ' ', false, Json::error_handler_t::replace));
 }
 
-std::string bytes_text(uint64_t n_bytes) {
-  const auto n = static_cast<double>(n_bytes);
-  return n < 1e9 ? fmt::format("{:.1f} MB", n * 1e-6) : fmt::format("{:.2f} GB", n * 1e-9);
-}
-
 double rate(double n, double seconds) { return seconds > 0 ? n / seconds : 0; }
 
 ProgressLine::ProgressLine()

@@ -50,9 +50,6 @@ std::string terminal_safe(std::string_view text);
 /// One object or array and a newline on stdout; broken UTF-8 becomes U+FFFD.
 void print_json(const Json& json);
 
-/// "6.73 GB", "512.0 MB".
-std::string bytes_text(uint64_t n_bytes);
-
 /// `n` per second, 0 where no time was measured.
 double rate(double n, double seconds);
 

@@ -74,11 +74,11 @@ void print_text(const FileInfo& info, const ShowArguments& arguments) {
   fmt::print("name          {}\n", terminal_safe(info.name));
   fmt::print("architecture  {}\n", terminal_safe(info.architecture));
   fmt::print("parameters    {:.2f} M\n", static_cast<double>(info.n_parameters) * 1e-6);
-  fmt::print("size          {} in {} tensors, {} file{}\n", bytes_text(info.n_bytes),
+  fmt::print("size          {} in {} tensors, {} file{}\n", size_text(info.n_bytes),
              info.tensors.size(), info.n_shards, info.n_shards == 1 ? "" : "s");
   for (const auto& [type, total] : count_types(info)) {
     fmt::print("type          {:<8} {:>5} tensors, {}\n", type, total.n_tensors,
-               bytes_text(total.n_bytes));
+               size_text(total.n_bytes));
   }
   fmt::print("runs here     {}\n",
              info.unsupported.empty() ? "yes" : "no: " + terminal_safe(info.unsupported));
@@ -161,7 +161,7 @@ void print_devices(const std::vector<DeviceInfo>& devices) {
   for (const DeviceInfo& device : devices) {
     fmt::print("{} {}: {}\n", device.chosen ? '*' : ' ', device.index, terminal_safe(device.name));
     fmt::print("     {}, {}, {}\n", device.type, terminal_safe(device.driver),
-               bytes_text(device.memory_bytes));
+               size_text(device.memory_bytes));
     fmt::print("     uuid {}\n", device.uuid);
     if (!device.usable) fmt::print("     not usable: {}\n", terminal_safe(device.reason));
   }

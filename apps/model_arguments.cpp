@@ -4,6 +4,7 @@
 
 #include <random>
 
+#include "kimberlite/console.hpp"
 #include "kimberlite/tools.hpp"
 
 namespace kimberlite::cli {
@@ -124,10 +125,10 @@ void print_placement(const Model& model, const Session& session) {
   fmt::print(stderr, "device:  {}; driver {}\n", terminal_safe(now.device_reason),
              terminal_safe(now.device_driver));
   fmt::print(stderr, "weights: {}, {} of {} layers in GPU memory, {} read over the bus\n",
-             bytes_text(now.weight_bytes), now.n_gpu_layers, now.n_layers,
-             bytes_text(now.host_weight_bytes));
+             size_text(now.weight_bytes), now.n_gpu_layers, now.n_layers,
+             size_text(now.host_weight_bytes));
   fmt::print(stderr, "memory:  {} held for a context of {} positions (the model's limit is {})\n",
-             bytes_text(now.device_bytes), session.context(), model.max_context());
+             size_text(now.device_bytes), session.context(), model.max_context());
   fmt::print(stderr, "loaded in {:.2f} s; {} pipelines in {:.2f} s\n", now.load_seconds,
              now.n_pipelines, now.pipeline_seconds);
 }

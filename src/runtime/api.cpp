@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "base/size_text.hpp"
 #include "kimberlite/kimberlite.hpp"
 #include "text/stream_decoder.hpp"
 
@@ -121,9 +122,8 @@ uint32_t Model::max_context() const { return state_->engine->config().max_contex
 
 std::string Model::description() const {
   const runtime::Engine& engine = *state_->engine;
-  return fmt::format(
-      "{}, {} layers, {:.2f} GB, on {}", engine.config().name, engine.config().n_layers,
-      static_cast<double>(engine.weights().n_bytes()) * 1e-9, engine.device().snapshot().name);
+  return fmt::format("{}, {} layers, {}, on {}", engine.config().name, engine.config().n_layers,
+                     size_text(engine.weights().n_bytes()), engine.device().snapshot().name);
 }
 
 Session::Session(std::unique_ptr<State> state) : state_(std::move(state)) {}

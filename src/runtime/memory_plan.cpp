@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "base/numeric.hpp"
+#include "base/size_text.hpp"
 
 namespace kimberlite::runtime {
 namespace {
@@ -13,10 +13,6 @@ constexpr uint32_t kContextStep = 256;
 
 uint64_t budget(const MemoryDemand& demand) {
   return static_cast<uint64_t>(static_cast<double>(demand.usable_bytes) * kPlannedShare);
-}
-
-std::string gib(uint64_t n_bytes) {
-  return fmt::format("{:.2f} GiB", static_cast<double>(n_bytes) / static_cast<double>(kGiB));
 }
 
 /// Whole snapshots in at most `n_bytes`.
@@ -36,7 +32,7 @@ Result<uint32_t> fit_context(const MemoryDemand& demand, uint32_t n_gpu_layers,
     return Error{
         ErrorCode::out_of_memory,
         fmt::format("weights and caches for {} positions need {}, the device has {} to use",
-                    smallest, gib(needed), gib(budget(demand)))};
+                    smallest, size_text(needed), size_text(budget(demand)))};
   }
   if (demand.kv_position_bytes == 0) return demand.max_context;
   const uint64_t fits = (budget(demand) - fixed - reserved_bytes) / demand.kv_position_bytes;
@@ -71,7 +67,8 @@ Result<uint32_t> pick_gpu_layers(const MemoryDemand& demand, std::optional<uint3
     return Error{ErrorCode::out_of_memory,
                  fmt::format("the device has {} to use; embedding, caches for {} positions and "
                              "scratch alone need {}",
-                             gib(budget(demand)), context, gib(planned_bytes(demand, 0, context)))};
+                             size_text(budget(demand)), context,
+                             size_text(planned_bytes(demand, 0, context)))};
   }
   uint32_t n = n_layers;
   while (n > 0 && planned_bytes(demand, n, context) > budget(demand)) --n;

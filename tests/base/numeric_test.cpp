@@ -4,6 +4,8 @@
 
 #include <cstring>
 
+#include "base/size_text.hpp"
+
 namespace kimberlite {
 namespace {
 
@@ -20,12 +22,12 @@ TEST(Numeric, EveryHalfSurvivesTheRoundTrip) {
 }
 
 TEST(Numeric, HalfRoundsToNearestEven) {
-  EXPECT_EQ(float_to_half(1.0f + 0x1p-11f), 0x3c00);          // tie goes to even
-  EXPECT_EQ(float_to_half(1.0f + 3 * 0x1p-11f), 0x3c02);      // tie goes to even
+  EXPECT_EQ(float_to_half(1.0f + 0x1p-11f), 0x3c00);      // tie goes to even
+  EXPECT_EQ(float_to_half(1.0f + 3 * 0x1p-11f), 0x3c02);  // tie goes to even
   EXPECT_EQ(float_to_half(1.0f + 0x1p-11f + 0x1p-20f), 0x3c01);
   EXPECT_EQ(float_to_half(65519.0f), 0x7bff);
   EXPECT_EQ(float_to_half(65520.0f), 0x7c00);
-  EXPECT_EQ(float_to_half(0x1p-25f), 0);                      // tie at half the smallest
+  EXPECT_EQ(float_to_half(0x1p-25f), 0);  // tie at half the smallest
   EXPECT_EQ(float_to_half(0x1.8p-24f), 2);
   EXPECT_EQ(float_to_half(-0x1p-24f), 0x8001);
 }
@@ -44,6 +46,13 @@ TEST(Numeric, CheckedArithmeticRefusesToWrap) {
   EXPECT_FALSE(checked_add(UINT64_MAX, 1));
   EXPECT_EQ(checked_align_up(33, 32), 64u);
   EXPECT_FALSE(checked_align_up(UINT64_MAX - 3, 32));
+}
+
+TEST(SizeText, PowersOfTen) {
+  EXPECT_EQ(size_text(0), "0.0 MB");
+  EXPECT_EQ(size_text(512'340'000), "512.3 MB");
+  EXPECT_EQ(size_text(999'999'999), "1000.0 MB");
+  EXPECT_EQ(size_text(6'730'000'000), "6.73 GB");
 }
 
 }  // namespace

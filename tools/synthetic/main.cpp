@@ -8,10 +8,12 @@
 #include <string>
 
 #include "base/os.hpp"
+#include "base/size_text.hpp"
 #include "synthetic/model_file.hpp"
 
 namespace {
 
+using kimberlite::size_text;
 using kimberlite::formats::GgmlType;
 using kimberlite::synthetic::ModelShape;
 
@@ -70,11 +72,9 @@ class ProgressLine {
     if (done < all && now - last_ < interval_) return true;
     last_ = now;
     const double seconds = std::chrono::duration<double>(now - start_).count();
-    const double unit = all < 1'000'000'000 ? 1e-6 : 1e-9;
-    fmt::print(stderr, "{}{:.2f} of {:.2f} {}, {:.2f} GB/s{}", is_terminal_ ? "\r" : "",
-               static_cast<double>(done) * unit, static_cast<double>(all) * unit,
-               unit < 1e-8 ? "GB" : "MB",
-               static_cast<double>(done) * 1e-9 / std::max(seconds, 1e-3),
+    const double rate = static_cast<double>(done) / std::max(seconds, 1e-3);
+    fmt::print(stderr, "{}{} of {}, {}/s{}", is_terminal_ ? "\r" : "", size_text(done),
+               size_text(all), size_text(static_cast<uint64_t>(rate)),
                is_terminal_ && done < all ? "" : "\n");
     return true;
   }
