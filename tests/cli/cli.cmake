@@ -10,7 +10,7 @@ if(TARGET kimberlite AND PYTHON3)
     set(no_loader "NO_LOADER=$<TARGET_FILE:no_loader>")
   endif()
   foreach(driver ${KIMBERLITE_DRIVERS})
-    add_test(NAME cli.${driver} COMMAND ${PYTHON3} ${CMAKE_CURRENT_LIST_DIR}/cli_test.py)
+    add_test(NAME cli.${driver} COMMAND ${PYTHON3} -m unittest discover -v -s ${CMAKE_CURRENT_LIST_DIR} -p "*_test.py")
     set_tests_properties(cli.${driver} PROPERTIES LABELS model TIMEOUT 3600 PROCESSORS 2)
     set_property(TEST cli.${driver} PROPERTY ENVIRONMENT
       "KIMBERLITE=$<TARGET_FILE:kimberlite>" "MAKE_MODEL=$<TARGET_FILE:kimberlite-make-model>"

@@ -18,12 +18,6 @@ import tempfile
 import time
 import unittest
 
-try:
-    import fcntl
-    import termios
-except ImportError:  # Windows
-    fcntl = None
-
 KIMBERLITE = os.environ["KIMBERLITE"]
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 TIMEOUT = 300
@@ -128,63 +122,6 @@ class Run(CliTest):
         self.assertIn(b"no turn tokens", done.stderr)
         self.assertEqual(done.stdout, self.ok("run", path, "Hi", "-n", 2, "--temp", 0, "--raw"))
 
-    def test_interrupt(self):
-        process = subprocess.Popen([KIMBERLITE, "run", str(self.model), "Hi", "--temp", "0"],
-                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                   stderr=subprocess.PIPE)
-        first = process.stdout.read(1)
-        process.send_signal(signal.SIGINT)
-        out, errors = process.communicate(timeout=60)
-        self.assertEqual(process.returncode, 130, errors)
-        text = (first + out).decode()  # whole characters up to the end
-        self.assertTrue(text.endswith("\n"))
-        self.assertEqual(errors, b"")
-
-    def test_interrupt_while_loading(self):
-        for seconds in (0.02, 0.1):
-            process = subprocess.Popen([KIMBERLITE, "run", str(self.model), "Hi"],
-                                       stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                       stderr=subprocess.PIPE)
-            time.sleep(seconds)
-            process.send_signal(signal.SIGINT)
-            _, errors = process.communicate(timeout=60)
-            # Before main() has begun the signal ends the process by itself.
-            self.assertIn(process.returncode, (130, -signal.SIGINT))
-            self.assertEqual(errors, b"")
-
-    @unittest.skipUnless(hasattr(fcntl, "F_SETPIPE_SZ"), "needs a small pipe")
-    def test_second_interrupt_ends_at_once(self):
-        """The first asks the loop to stop, which cannot while nobody reads what it writes."""
-        reader, writer = os.pipe()
-        fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
-        os.write(writer, b"x" * 3968)
-        process = subprocess.Popen([KIMBERLITE, "run", str(self.model), "Hi", "--temp", "0"],
-                                   stdin=subprocess.DEVNULL, stdout=writer)
-        os.close(writer)
-        n_waiting = -1
-        while n_waiting < 4096 - 32:
-            self.assertIsNone(process.poll())
-            time.sleep(0.1)
-            n_waiting = struct.unpack("i", fcntl.ioctl(reader, termios.FIONREAD, b"\0" * 4))[0]
-        time.sleep(1)
-        process.send_signal(signal.SIGINT)
-        time.sleep(0.5)
-        self.assertIsNone(process.poll())
-        process.send_signal(signal.SIGINT)
-        self.assertEqual(process.wait(timeout=10), 130)
-        os.close(reader)
-
-    def test_interrupt_while_the_prompt_is_read(self):
-        process = subprocess.Popen([KIMBERLITE, "run", str(self.model), "--raw", "-n", "1"],
-                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                   stderr=subprocess.PIPE)
-        process.stdin.write(b"long words here " * 8000)
-        process.stdin.close()
-        process.stdin = None
-        time.sleep(2)
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
-        self.assertEqual(process.returncode, 130)
 
 
 @unittest.skipIf(os.name == "nt", "needs a pseudo-terminal")
@@ -431,39 +368,6 @@ class Usage(CliTest):
         self.fails(1, "bench", says=["--kernel"])
         self.fails(1, "eval", "generate", self.model, says=["--tokens"])
         self.fails(1, "eval", "generate", self.model, "--tokens", "2,x", says=["2,x"])
-
-    @unittest.skipUnless(os.path.exists("/dev/full"), "needs a full device")
-    def test_output_that_cannot_be_written(self):
-        for arguments in (["--help"], ["show", self.model], ["run", self.model, "Hi"]):
-            with open("/dev/full", "wb") as full:
-                done = subprocess.run([KIMBERLITE, *map(str, arguments)], stdout=full,
-                                      stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                                      timeout=TIMEOUT)
-            self.assertEqual(done.returncode, 1, arguments)
-            self.assertEqual(done.stderr, b"kimberlite: cannot write to stdout\n")
-
-    @unittest.skipIf(os.name == "nt", "needs SIGPIPE")
-    def test_reader_that_leaves(self):
-        """Ends without a word, as other programs do."""
-        process = subprocess.Popen([KIMBERLITE, "run", str(self.model), "Hi"],
-                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                   stderr=subprocess.PIPE, restore_signals=True)
-        process.stdout.read(1)
-        process.stdout.close()
-        self.assertEqual(process.stderr.read(), b"")
-        process.stderr.close()
-        self.assertEqual(process.wait(timeout=60), -signal.SIGPIPE)
-
-    @unittest.skipIf(os.name == "nt", "closes a descriptor")
-    def test_closed_stdin(self):
-        close = {"preexec_fn": lambda: os.close(0)}
-        done = subprocess.run([KIMBERLITE, "run", str(self.model), "Hi", "-n", "2"],
-                              capture_output=True, timeout=TIMEOUT, **close)
-        self.assertEqual((done.returncode, done.stderr), (0, b""))
-        done = subprocess.run([KIMBERLITE, "run", str(self.model)], capture_output=True,
-                              timeout=TIMEOUT, **close)
-        self.assertEqual(done.returncode, 1)
-        self.assertIn(b"the prompt from stdin is empty", done.stderr)
 
     def test_prompt_longer_than_the_context(self):
         path = self.folder / "long.txt"
