@@ -27,8 +27,9 @@ N_GREEDY = 64
 MIN_MARGIN = 0.05  # between the two best logits, at each greedy step
 MIN_DISTINCT = 16  # greedy ids: a continuation that repeats itself proves little
 # Between the scores of the last expert taken and the best one left out: a choice that rounding
-# could turn proves nothing. With the prompt and the greedy text, and with each type's weights.
-MIN_ROUTER_MARGIN = 2e-4
+# could turn (3e-5 here) proves nothing. With the prompt and the greedy text, and with each type's
+# weights.
+MIN_ROUTER_MARGIN = 1e-4
 PROMPT_TOKENS = {
     "tiny12": 41,
     "tiny12-odd": 37,
@@ -44,9 +45,9 @@ FIRST_SEED = {
     "tiny12-odd": 9,
     "tiny12-k": 43,
     "tiny31": 40,
-    "tiny-e2b": 1,
-    "tiny-e4b": 1,
-    "tiny26": 1,
+    "tiny-e2b": 96,
+    "tiny-e4b": 39,
+    "tiny26": 21,
 }
 # (matrices, embedding): what is stored in files besides f32, where the widths allow it
 PLAIN_TYPES = ("bf16", "f16", "q8_0", "q4_0")
