@@ -13,7 +13,8 @@
 namespace kimberlite::formats {
 
 struct ConvertOptions {
-  /// Of the matrices: f32, f16, bf16, q8_0 or q4_0. Norms and scalars are always f32.
+  /// Of the matrices: f32, f16, bf16, q8_0 or q4_0. Norms, scalars and the router are always f32,
+  /// the projection of the per-layer inputs is at least bf16.
   GgmlType type = GgmlType::bf16;
   /// Replace an existing output file. Without it an existing file is an error.
   bool overwrite = false;
@@ -29,11 +30,10 @@ struct ConvertReport {
   std::vector<std::string> notes;  // what a user should know, one sentence each
 };
 
-/// Converts the dense Gemma 4 text model in folder `dir` (UTF-8) to `out_path`. Errors: unsupported
-/// for mixture-of-experts and per-layer-embedding models, by name; bad_file where a tensor is
-/// missing, unknown or of another shape than the config says, or holds a number that `type` cannot
-/// express; invalid_argument for a type that cannot be written and for an existing output. On
-/// failure no output is left.
+/// Converts the Gemma 4 text model in folder `dir` (UTF-8) to `out_path`. Errors: unsupported for
+/// other models, by name; bad_file where a tensor is missing, unknown or of another shape than the
+/// config says, or holds a number that `type` cannot express; invalid_argument for a type that
+/// cannot be written and for an existing output. On failure no output is left.
 Result<ConvertReport> convert(const std::string& dir, const std::string& out_path,
                               const ConvertOptions& options);
 

@@ -17,6 +17,7 @@ constexpr uint64_t kMaxHeadDim = 1024;
 constexpr uint64_t kMaxWidth = 1 << 20;
 constexpr uint64_t kMaxVocab = 1 << 20;
 constexpr uint64_t kMaxContext = 1 << 24;
+constexpr uint64_t kMaxExperts = 1 << 10;
 
 Error unsupported(const JsonObject& config, std::string_view what) {
   return {ErrorCode::unsupported, fmt::format("{}: {}", config.origin(), what)};
@@ -24,18 +25,6 @@ Error unsupported(const JsonObject& config, std::string_view what) {
 
 // Models that this converter would silently get wrong.
 Status refuse_other_variants(const JsonObject& text) {
-  KL_ASSIGN(const auto moe, text.boolean_or("enable_moe_block", false));
-  if (moe) {
-    return unsupported(text,
-                       "26B-A4B (mixture of experts) is not supported by convert yet: "
-                       "enable_moe_block is true");
-  }
-  KL_ASSIGN(const auto per_layer, text.u64_or("hidden_size_per_layer_input", 0, 0, kMaxWidth));
-  if (per_layer != 0) {
-    return unsupported(text, fmt::format("E2B/E4B (per-layer embeddings) are not supported by "
-                                         "convert yet: hidden_size_per_layer_input is {}",
-                                         per_layer));
-  }
   KL_ASSIGN(const auto activation, text.str_or("hidden_activation", "gelu_pytorch_tanh"));
   if (activation != "gelu_pytorch_tanh") {
     return text.error("hidden_activation",
@@ -76,6 +65,30 @@ Status read_sizes(const JsonObject& text, HfTextConfig& c) {
                         fmt::format("{} query heads are no multiple of {}", c.n_heads, n_kv));
     }
   }
+  return {};
+}
+
+Status read_per_layer_inputs(const JsonObject& text, HfTextConfig& c) {
+  KL_ASSIGN(const auto model_type, text.str_or("model_type", "gemma4_text"));
+  const uint64_t absent = model_type == "gemma4_text" ? 256 : 0;
+  KL_ASSIGN(c.per_layer, text.u64_or("hidden_size_per_layer_input", absent, 0, kMaxWidth));
+  if (c.per_layer == 0) return {};
+  KL_ASSIGN(const uint64_t n_vocab,
+            text.u64_or("vocab_size_per_layer_input", c.n_vocab, 1, kMaxVocab));
+  if (n_vocab != c.n_vocab) {
+    return unsupported(text, fmt::format("vocab_size_per_layer_input is {}, vocab_size is {}: one "
+                                         "vocabulary is supported",
+                                         n_vocab, c.n_vocab));
+  }
+  return {};
+}
+
+Status read_experts(const JsonObject& text, HfTextConfig& c) {
+  KL_ASSIGN(const bool has_experts, text.boolean_or("enable_moe_block", false));
+  if (!has_experts) return {};
+  KL_ASSIGN(c.n_experts, text.u64("num_experts", 1, kMaxExperts));
+  KL_ASSIGN(c.n_experts_used, text.u64("top_k_experts", 1, c.n_experts));
+  KL_ASSIGN(c.expert_ffn, text.u64("moe_intermediate_size", 1, kMaxWidth));
   return {};
 }
 
@@ -153,6 +166,8 @@ Result<HfTextConfig> read_text_config(const JsonObject& text) {
   HfTextConfig c{};
   KL_TRY(refuse_other_variants(text));
   KL_TRY(read_sizes(text, c));
+  KL_TRY(read_per_layer_inputs(text, c));
+  KL_TRY(read_experts(text, c));
   KL_TRY(read_layer_types(text, c));
   KL_TRY(read_rope(text, c));
   KL_ASSIGN(c.bos_id, read_token_id(text, "bos_token_id", c.n_vocab));
@@ -213,7 +228,12 @@ void write_hf_config(const HfTextConfig& c, GgufWriter& writer) {
   set_f32("rope.freq_base_swa", c.rope_base_sliding);
   set("rope.dimension_count", c.head_dim_full);
   set("rope.dimension_count_swa", c.head_dim_sliding);
-  set("embedding_length_per_layer_input", 0);
+  set("embedding_length_per_layer_input", c.per_layer);
+  if (c.n_experts != 0) {
+    set("expert_count", c.n_experts);
+    set("expert_used_count", c.n_experts_used);
+    set("expert_feed_forward_length", c.expert_ffn);
+  }
   if (c.softcap != 0.0) set_f32("final_logit_softcapping", c.softcap);
   set("vocab_size", c.n_vocab);
 }

@@ -24,7 +24,11 @@ struct HfTextConfig {
   uint64_t window;
   uint64_t context;
   uint64_t n_vocab;
-  uint64_t n_shared_kv;      // tail layers that reuse an earlier layer's keys and values
+  uint64_t n_shared_kv;     // tail layers that reuse an earlier layer's keys and values
+  uint64_t per_layer;       // width of the per-layer inputs, 0 for none
+  uint64_t n_experts;       // 0 for a dense model
+  uint64_t n_experts_used;  // by one token
+  uint64_t expert_ffn;
   uint64_t n_rotated_pairs;  // of the head_dim_full / 2 pairs of a full layer
   double rope_base_full;
   double rope_base_sliding;

@@ -33,6 +33,7 @@ class Planner {
     KL_TRY(find_prefix());
     KL_TRY(add_matrix("token_embd.weight", "embed_tokens.weight", c_.hidden, c_.n_vocab));
     if (!c_.tied_embeddings) KL_TRY(add_head());
+    if (c_.per_layer != 0) KL_TRY(add_per_layer_inputs());
     KL_TRY(add_vector("output_norm.weight", "norm.weight", c_.hidden));
     plan_.tensors.push_back({"rope_freqs.weight", GgmlType::f32, {c_.head_dim_full / 2}, nullptr});
     for (uint64_t i = 0; i < c_.n_layers; ++i) KL_TRY(add_layer(i));
@@ -81,11 +82,13 @@ class Planner {
   }
 
   Status add_matrix(std::string name, std::string_view suffix, uint64_t n_in, uint64_t n_out) {
-    return add_matrix_from(std::move(name), prefix_ + std::string(suffix), n_in, n_out);
+    return add_matrix_from(std::move(name), prefix_ + std::string(suffix), {n_in, n_out});
   }
 
-  Status add_matrix_from(std::string name, const std::string& source_name, uint64_t n_in,
-                         uint64_t n_out) {
+  /// A matrix, or one for each expert.
+  Status add_matrix_from(std::string name, const std::string& source_name,
+                         std::vector<uint64_t> ne) {
+    const uint64_t n_in = ne[0];
     GgmlType type = type_;
     if (n_in % traits(type).block_elems != 0) {
       type = GgmlType::f16;
@@ -94,19 +97,39 @@ class Planner {
                       "of {}.",
                       name, n_in, traits(type_).name, traits(type_).block_elems));
     }
-    return add(std::move(name), source_name, type, {n_in, n_out});
+    return add(std::move(name), source_name, type, std::move(ne));
+  }
+
+  /// A matrix that steers much with little: at least as exact as `least`.
+  Status add_fine_matrix(std::string name, std::string_view suffix, GgmlType least,
+                         std::vector<uint64_t> ne) {
+    const bool is_float = traits(type_).block_elems == 1;
+    const GgmlType type = least == GgmlType::f32 || !is_float ? least : type_;
+    return add(std::move(name), prefix_ + std::string(suffix), type, std::move(ne));
   }
 
   Status add_head() {
     for (const std::string_view head : kHeads) {
       if (files_.find(head) == nullptr) continue;
-      return add_matrix_from("output.weight", std::string(head), c_.hidden, c_.n_vocab);
+      return add_matrix_from("output.weight", std::string(head), {c_.hidden, c_.n_vocab});
     }
     return Error{ErrorCode::bad_file,
                  "lm_head.weight: missing, but the config says tie_word_embeddings is false"};
   }
 
+  Status add_per_layer_inputs() {
+    const uint64_t n = c_.n_layers * c_.per_layer;
+    KL_TRY(
+        add_matrix("per_layer_token_embd.weight", "embed_tokens_per_layer.weight", n, c_.n_vocab));
+    KL_TRY(add_fine_matrix("per_layer_model_proj.weight", "per_layer_model_projection.weight",
+                           GgmlType::bf16, {c_.hidden, n}));
+    return add_vector("per_layer_proj_norm.weight", "per_layer_projection_norm.weight",
+                      c_.per_layer);
+  }
+
   Status add_layer(uint64_t i);
+  Status add_attention(uint64_t i);
+  Status add_experts(uint64_t i);
   Status account_for_the_rest();
   [[nodiscard]] bool is_unused_by_design(std::string_view name) const;
 
@@ -118,32 +141,76 @@ class Planner {
   TensorPlan plan_;
 };
 
-Status Planner::add_layer(uint64_t i) {
+std::string layer_name(uint64_t i, std::string_view part) {
+  return fmt::format("blk.{}.{}", i, part);
+}
+
+std::string hf_layer_name(uint64_t i, std::string_view part) {
+  return fmt::format("layers.{}.{}", i, part);
+}
+
+Status Planner::add_attention(uint64_t i) {
   const uint64_t dim = c_.head_dim(i);
   const uint64_t n_q = c_.n_heads * dim;
   const uint64_t n_kv = c_.n_kv(i) * dim;
-  const auto to = [&](std::string_view name) { return fmt::format("blk.{}.{}.weight", i, name); };
-  const auto from = [&](std::string_view name) { return fmt::format("layers.{}.{}", i, name); };
-  KL_TRY(add_vector(to("attn_norm"), from("input_layernorm.weight"), c_.hidden));
-  KL_TRY(add_matrix(to("attn_q"), from("self_attn.q_proj.weight"), c_.hidden, n_q));
-  KL_TRY(add_vector(to("attn_q_norm"), from("self_attn.q_norm.weight"), dim));
+  const auto to = [&](std::string_view part) { return layer_name(i, part); };
+  const auto from = [&](std::string_view part) { return hf_layer_name(i, part); };
+  KL_TRY(add_vector(to("attn_norm.weight"), from("input_layernorm.weight"), c_.hidden));
+  KL_TRY(add_matrix(to("attn_q.weight"), from("self_attn.q_proj.weight"), c_.hidden, n_q));
+  KL_TRY(add_vector(to("attn_q_norm.weight"), from("self_attn.q_norm.weight"), dim));
   if (c_.owns_kv(i)) {
-    KL_TRY(add_matrix(to("attn_k"), from("self_attn.k_proj.weight"), c_.hidden, n_kv));
-    KL_TRY(add_vector(to("attn_k_norm"), from("self_attn.k_norm.weight"), dim));
+    KL_TRY(add_matrix(to("attn_k.weight"), from("self_attn.k_proj.weight"), c_.hidden, n_kv));
+    KL_TRY(add_vector(to("attn_k_norm.weight"), from("self_attn.k_norm.weight"), dim));
     if (c_.sliding[i] || !c_.k_is_v) {
-      KL_TRY(add_matrix(to("attn_v"), from("self_attn.v_proj.weight"), c_.hidden, n_kv));
+      KL_TRY(add_matrix(to("attn_v.weight"), from("self_attn.v_proj.weight"), c_.hidden, n_kv));
     }
   }
-  KL_TRY(add_matrix(to("attn_output"), from("self_attn.o_proj.weight"), n_q, c_.hidden));
-  KL_TRY(add_vector(to("post_attention_norm"), from("post_attention_layernorm.weight"), c_.hidden));
-  KL_TRY(add_vector(to("ffn_norm"), from("pre_feedforward_layernorm.weight"), c_.hidden));
+  KL_TRY(add_matrix(to("attn_output.weight"), from("self_attn.o_proj.weight"), n_q, c_.hidden));
+  return add_vector(to("post_attention_norm.weight"), from("post_attention_layernorm.weight"),
+                    c_.hidden);
+}
+
+// The stacks of experts lie in both formats alike, gate rows of an expert before its up rows.
+Status Planner::add_experts(uint64_t i) {
+  const auto to = [&](std::string_view part) { return layer_name(i, part); };
+  const auto from = [&](std::string_view part) { return hf_layer_name(i, part); };
+  KL_TRY(add_fine_matrix(to("ffn_gate_inp.weight"), from("router.proj.weight"), GgmlType::f32,
+                         {c_.hidden, c_.n_experts}));
+  KL_TRY(add_vector(to("ffn_gate_inp.scale"), from("router.scale"), c_.hidden));
+  KL_TRY(add_matrix_from(to("ffn_gate_up_exps.weight"), prefix_ + from("experts.gate_up_proj"),
+                         {c_.hidden, 2 * c_.expert_ffn, c_.n_experts}));
+  KL_TRY(add_matrix_from(to("ffn_down_exps.weight"), prefix_ + from("experts.down_proj"),
+                         {c_.expert_ffn, c_.hidden, c_.n_experts}));
+  KL_TRY(add_vector(to("ffn_down_exps.scale"), from("router.per_expert_scale"), c_.n_experts));
+  KL_TRY(add_vector(to("pre_ffw_norm_2.weight"), from("pre_feedforward_layernorm_2.weight"),
+                    c_.hidden));
+  KL_TRY(add_vector(to("post_ffw_norm_1.weight"), from("post_feedforward_layernorm_1.weight"),
+                    c_.hidden));
+  return add_vector(to("post_ffw_norm_2.weight"), from("post_feedforward_layernorm_2.weight"),
+                    c_.hidden);
+}
+
+Status Planner::add_layer(uint64_t i) {
+  const auto to = [&](std::string_view part) { return layer_name(i, part); };
+  const auto from = [&](std::string_view part) { return hf_layer_name(i, part); };
+  KL_TRY(add_attention(i));
+  KL_TRY(add_vector(to("ffn_norm.weight"), from("pre_feedforward_layernorm.weight"), c_.hidden));
   const uint64_t ffn = c_.ffn_width(i);
-  KL_TRY(add_matrix(to("ffn_gate"), from("mlp.gate_proj.weight"), c_.hidden, ffn));
-  KL_TRY(add_matrix(to("ffn_up"), from("mlp.up_proj.weight"), c_.hidden, ffn));
-  KL_TRY(add_matrix(to("ffn_down"), from("mlp.down_proj.weight"), ffn, c_.hidden));
-  KL_TRY(add_vector(to("post_ffw_norm"), from("post_feedforward_layernorm.weight"), c_.hidden));
+  KL_TRY(add_matrix(to("ffn_gate.weight"), from("mlp.gate_proj.weight"), c_.hidden, ffn));
+  KL_TRY(add_matrix(to("ffn_up.weight"), from("mlp.up_proj.weight"), c_.hidden, ffn));
+  KL_TRY(add_matrix(to("ffn_down.weight"), from("mlp.down_proj.weight"), ffn, c_.hidden));
+  if (c_.n_experts != 0) KL_TRY(add_experts(i));
+  KL_TRY(
+      add_vector(to("post_ffw_norm.weight"), from("post_feedforward_layernorm.weight"), c_.hidden));
+  if (c_.per_layer != 0) {
+    KL_TRY(add_matrix(to("inp_gate.weight"), from("per_layer_input_gate.weight"), c_.hidden,
+                      c_.per_layer));
+    KL_TRY(add_matrix(to("proj.weight"), from("per_layer_projection.weight"), c_.per_layer,
+                      c_.hidden));
+    KL_TRY(add_vector(to("post_norm.weight"), from("post_per_layer_input_norm.weight"), c_.hidden));
+  }
   if (files_.find(prefix_ + from("layer_scalar")) != nullptr) {
-    KL_TRY(add_vector(to("layer_output_scale"), from("layer_scalar"), 1));
+    KL_TRY(add_vector(to("layer_output_scale.weight"), from("layer_scalar"), 1));
   }
   return {};
 }
