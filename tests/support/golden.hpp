@@ -44,7 +44,9 @@ struct Golden {
   /// Errors: io, bad_file.
   static Result<Golden> load(std::string_view name);
 
-  /// The array `key`. Aborts where the file lacks it: the test names what it needs.
+  /// The array `key`. Aborts where the file lacks it: the test names what it needs. Beside those
+  /// below: "per_layer_inputs" [n_layers, positions, width], and "router.experts" and
+  /// "router.weights" [n_layers, positions, experts used] by falling probability.
   [[nodiscard]] const GoldenArray& array(std::string_view key) const;
 
   /// [tokens, vocab] with float32 weights, after the soft-cap.

@@ -24,7 +24,8 @@ class GoldenModel : public ::testing::TestWithParam<const char*> {
 };
 
 INSTANTIATE_TEST_SUITE_P(Tiny, GoldenModel,
-                         ::testing::Values("tiny12", "tiny12-odd", "tiny12-k", "tiny31"),
+                         ::testing::Values("tiny12", "tiny12-odd", "tiny12-k", "tiny31", "tiny-e2b",
+                                           "tiny-e4b", "tiny26"),
                          [](const auto& test) {
                            std::string name = test.param;
                            std::ranges::replace(name, '-', '_');
@@ -52,8 +53,19 @@ TEST_P(GoldenModel, ShapeIsTheOneOfThisName) {
       {"rope_theta_full", shape->rope_theta_full},
       {"partial_rotary", shape->partial_rotary},
       {"softcap", shape->softcap},
+      {"k_is_v", shape->k_is_v},
+      {"n_shared_kv", shape->n_shared_kv},
+      {"double_wide", shape->double_wide},
+      {"per_layer", shape->per_layer},
+      {"n_experts", shape->n_experts},
+      {"n_experts_used", shape->n_experts_used},
+      {"expert_ffn", shape->expert_ffn},
   };
-  nlohmann::json actual = golden_->header.at("shape");
+  // What a dense model leaves at its default is not listed.
+  nlohmann::json actual = {{"k_is_v", true}, {"n_shared_kv", 0}, {"double_wide", false},
+                           {"per_layer", 0}, {"n_experts", 0},   {"n_experts_used", 0},
+                           {"expert_ffn", 0}};
+  actual.update(golden_->header.at("shape"));
   EXPECT_EQ(actual.at("eps").get<float>(), shape->eps);
   actual.erase("eps");  // 1e-6 as a double is not the float
   EXPECT_EQ(actual, expected);
@@ -71,6 +83,16 @@ TEST_P(GoldenModel, ArraysHaveTheDocumentedShapes) {
   if (shape.hidden % 256 == 0) types.insert(types.end(), {"q4_k", "q6_k"});
   for (const std::string_view type : types) {
     EXPECT_EQ(golden.typed_logits(type).shape, (Extents{golden.positions.size(), shape.vocab}));
+  }
+  const auto per_layer = [&](size_t n) {
+    return Extents{shape.n_layers, golden.positions.size(), n};
+  };
+  if (shape.per_layer != 0) {
+    EXPECT_EQ(golden.array("per_layer_inputs").shape, per_layer(shape.per_layer));
+  }
+  if (shape.n_experts != 0) {
+    EXPECT_EQ(golden.array("router.experts").shape, per_layer(shape.n_experts_used));
+    EXPECT_EQ(golden.array("router.weights").shape, per_layer(shape.n_experts_used));
   }
   for (const auto& [name, array] : golden.arrays) {
     EXPECT_TRUE(std::ranges::all_of(array.values, [](double v) { return std::isfinite(v); }))
@@ -101,14 +123,56 @@ TEST_P(GoldenModel, PromptIsTheHashStream) {
   }
 }
 
+/// Mistakes that a model of this shape must show, of those that its golden records.
+std::vector<std::string> mistakes_of(const ModelShape& shape) {
+  std::vector<std::string> names{"drop layer scalar 0", "window - 1",        "window + 1",
+                                 "swap the RoPE kinds", "skip v-norm",       "eps 1e-5",
+                                 "no softcap",          "no embedding scale"};
+  const auto add = [&](std::initializer_list<std::string> more) {
+    names.insert(names.end(), more.begin(), more.end());
+  };
+  if (shape.n_kv_sliding > 1) add({"kv head i % n_kv"});
+  if (shape.n_shared_kv != 0) add({"sliding KV of the layer before the donor"});
+  if (shape.n_shared_kv != 0 && !shape.double_wide) add({"full KV of the layer before the donor"});
+  if (shape.double_wide) add({"double-wide tail ignored"});
+  if (shape.per_layer != 0) {
+    add({"per-layer inputs of the next layer", "per-layer inputs without 1/sqrt(2)",
+         "no per-layer embedding scale", "no per-layer projection norm",
+         "per-layer projection norm over all layers", "per-layer gate of the normed residual",
+         "per-layer block after the scalar"});
+  }
+  if (shape.n_experts != 0) {
+    add({"experts counted from 1", "weights in reverse order", "one expert fewer",
+         "weights not normalised over the chosen", "no router scale", "no per-expert scale",
+         "router without 1/sqrt(width)", "gate and up of the experts swapped", "no dense branch",
+         "post norms of the branches swapped", "pre norms of the branches swapped"});
+  }
+  return names;
+}
+
 TEST_P(GoldenModel, MistakesShow) {
   const auto& mutations = golden_->header.at("mutations");
   EXPECT_LT(golden_->noise, 2e-4f);
-  for (const char* name :
-       {"drop layer scalar 0", "window - 1", "window + 1", "swap the RoPE kinds", "skip v-norm",
-        "eps 1e-5", "kv head i % n_kv", "no softcap", "no embedding scale"}) {
-    EXPECT_GT(mutations.at(name).get<double>(), 0.02) << name;
+  for (const std::string& name : mistakes_of(find_shape(GetParam()).value())) {
+    EXPECT_GT(mutations.value(name, 0.0), 0.02) << name;
   }
+}
+
+TEST(GoldenExperts, AreUsedUnevenlyAndChosenClearly) {
+  const auto shape = find_shape("tiny26").value();
+  const auto golden = Golden::load(shape.name);
+  ASSERT_TRUE(golden.ok()) << golden.error().message;
+  const auto& measured = golden->header.at("measured");
+  const size_t n_tokens = golden->tokens.size();
+  for (uint32_t layer = 0; layer < shape.n_layers; ++layer) {
+    EXPECT_GT(measured.at("unused_experts")[layer].get<uint32_t>(), 0u) << layer;
+    EXPECT_GT(measured.at("busiest_expert_tokens")[layer].get<uint32_t>(),
+              2 * n_tokens * shape.n_experts_used / shape.n_experts)
+        << layer;
+  }
+  // Two float32 implementations differ by up to 3e-5 in a score.
+  EXPECT_GE(measured.at("min_router_margin").get<double>(), 1e-4);
+  EXPECT_GE(measured.at("min_router_margin_of_types").get<double>(), 1e-4);
 }
 
 TEST(GoldenRope, HeadIsTheHashAndTheTablesAreAngles) {

@@ -43,7 +43,7 @@ std::vector<float> read_values(const formats::TensorInfo& info, uint64_t n) {
 }
 
 TEST_F(ModelFile, HoldsEveryTensorOfTheShape) {
-  for (const char* name : {"tiny12", "tiny31"}) {
+  for (const char* name : {"tiny12", "tiny31", "tiny-e2b", "tiny-e4b", "tiny26"}) {
     const ModelShape shape = find_shape(name).value();
     const auto file = write(shape, GgmlType::f32);
     ASSERT_TRUE(file.ok()) << file.error().message;
@@ -83,6 +83,78 @@ TEST_F(ModelFile, StoresMatricesInTheTypeAskedForAndVectorsInFloat32) {
   }
 }
 
+TEST_F(ModelFile, KeepsWhatSteersExactAndFallsBackInDownProjections) {
+  const auto expect = [&](const char* name, const auto& types) {
+    const auto file = write(find_shape(name).value(), {GgmlType::q4_k, GgmlType::q6_k});
+    ASSERT_TRUE(file.ok()) << file.error().message;
+    for (const auto& [tensor, type] : types) {
+      EXPECT_EQ(file->find_tensor(tensor)->type, type) << tensor;
+    }
+  };
+  using Types = std::vector<std::pair<const char*, GgmlType>>;
+  expect("tiny-e2b", Types{{"per_layer_token_embd.weight", GgmlType::q6_k},
+                           {"per_layer_model_proj.weight", GgmlType::bf16},
+                           {"per_layer_proj_norm.weight", GgmlType::f32},
+                           {"blk.9.inp_gate.weight", GgmlType::q4_k},
+                           {"blk.9.proj.weight", GgmlType::q4_k}});
+  expect("tiny26", Types{{"blk.0.ffn_gate_inp.weight", GgmlType::f32},
+                         {"blk.0.ffn_gate_up_exps.weight", GgmlType::q4_k},
+                         {"blk.0.ffn_down_exps.weight", GgmlType::q8_0},
+                         {"blk.0.ffn_down.weight", GgmlType::q8_0},
+                         {"blk.0.ffn_down_exps.scale", GgmlType::f32}});
+}
+
+TEST_F(ModelFile, PerLayerShapesHaveASharingTail) {
+  const ModelShape shape = find_shape("tiny-e2b").value();
+  const auto file = write(shape, GgmlType::f32);
+  ASSERT_TRUE(file.ok()) << file.error().message;
+  EXPECT_EQ(file->u32("gemma4.attention.shared_kv_layers").value(), 5u);
+  EXPECT_EQ(file->u32("gemma4.embedding_length_per_layer_input").value(), 256u);
+  EXPECT_EQ(file->u32_per_layer("gemma4.feed_forward_length", 10).value(),
+            (std::vector<uint32_t>{512, 512, 512, 512, 512, 1024, 1024, 1024, 1024, 1024}));
+  EXPECT_NE(file->find_tensor("blk.4.attn_v.weight"), nullptr);
+  EXPECT_NE(file->find_tensor("blk.9.attn_k.weight"), nullptr);  // stored, though of no use
+  for (const TensorSpec& tensor : list_tensors(find_shape("tiny-e4b").value())) {
+    EXPECT_NE(tensor.name, "blk.9.attn_k.weight");
+  }
+}
+
+/// The counts that are known of released files.
+TEST(SyntheticShapes, HaveTheTensorsOfTheReleasedFiles) {
+  const auto count = [](const char* name) { return list_tensors(find_shape(name).value()).size(); };
+  EXPECT_EQ(count("12b"), 667u);
+  EXPECT_EQ(count("31b"), 833u);
+  EXPECT_EQ(count("e2b"), 601u);
+  EXPECT_EQ(count("26b"), 658u);
+}
+
+TEST_F(ModelFile, SplitExpertsAreTheHalvesOfTheFusedOnes) {
+  ModelShape shape = find_shape("tiny26").value();
+  shape.n_layers = 1;
+  for (const GgmlType type : {GgmlType::f32, GgmlType::q4_0, GgmlType::q4_k}) {
+    shape.split_experts = false;
+    const auto read = [&](const char* name) {
+      const auto file = GgufFile::open(path_);
+      EXPECT_TRUE(file.ok());
+      const auto* info = file->find_tensor(name);
+      return std::string(reinterpret_cast<const char*>(info->data.data()), info->data.size());
+    };
+    ASSERT_TRUE(write(shape, type).ok());
+    const std::string fused = read("blk.0.ffn_gate_up_exps.weight");
+    shape.split_experts = true;
+    ASSERT_TRUE(write(shape, type).ok());
+    const std::string gate = read("blk.0.ffn_gate_exps.weight");
+    const std::string up = read("blk.0.ffn_up_exps.weight");
+    ASSERT_EQ(gate.size() + up.size(), fused.size());
+    const size_t n = gate.size() / shape.n_experts;
+    std::string joined;
+    for (size_t i = 0; i < shape.n_experts; ++i) {
+      joined += gate.substr(i * n, n) + up.substr(i * n, n);
+    }
+    EXPECT_TRUE(joined == fused) << formats::traits(type).name;
+  }
+}
+
 TEST_F(ModelFile, ChunksOfLargeTensorsJoinWithoutASeam) {
   ModelShape shape = find_shape("tiny12").value();
   shape.n_layers = 1;
@@ -104,6 +176,10 @@ TEST_F(ModelFile, NamesWhatItCannotMake) {
   ASSERT_FALSE(type.ok());
   EXPECT_NE(type.error().message.find("q5_k"), std::string::npos) << type.error().message;
   EXPECT_FALSE(write_model(shape, 1, GgmlType::q4_k, path_).ok());  // rows of 96
+  const Status layers = write_model(find_shape("e4b")->with_layers(6), 1, GgmlType::f32, path_);
+  ASSERT_FALSE(layers.ok());
+  EXPECT_NE(layers.error().message.find("the last 2 share"), std::string::npos)
+      << layers.error().message;
   shape.vocab = 500;
   const Status vocab = write_model(shape, 1, GgmlType::f32, path_);
   ASSERT_FALSE(vocab.ok());

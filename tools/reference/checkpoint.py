@@ -21,7 +21,7 @@ def write_checkpoint(shape, seed, folder, dtype):
     }
     text = model.config.to_dict()
     text |= {"dtype": dtype, "global_head_dim": shape.head_dim_full}
-    text["num_global_key_value_heads"] = shape.n_kv_full
+    text["num_global_key_value_heads"] = shape.n_kv_full if shape.k_is_v else None
     text.pop("per_layer_config", None)
     unified = text["model_type"].startswith("gemma4_unified")
     config = {
