@@ -35,8 +35,22 @@ uint32_t file_type_label(GgmlType type) {
   }
 }
 
+/// The types whose plain rounding is all there is to their quality.
+bool can_write(GgmlType type) {
+  switch (type) {
+    case GgmlType::f32:
+    case GgmlType::f16:
+    case GgmlType::bf16:
+    case GgmlType::q8_0:
+    case GgmlType::q4_0:
+      return true;
+    default:
+      return false;
+  }
+}
+
 Status check_request(const std::string& out_path, const ConvertOptions& options) {
-  if (!can_quantize(options.type)) {
+  if (!can_write(options.type)) {
     return Error{ErrorCode::invalid_argument,
                  fmt::format("convert cannot write {}; it writes f32, f16, bf16, q8_0 and q4_0",
                              traits(options.type).name)};

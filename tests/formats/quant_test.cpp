@@ -9,35 +9,10 @@
 #include <vector>
 
 #include "base/numeric.hpp"
-#include "tests/formats/bytes.hpp"
+#include "tests/formats/quant_support.hpp"
 
 namespace kimberlite::formats {
 namespace {
-
-constexpr uint16_t kHalf0_5 = 0x3800;     // 0.5
-constexpr uint16_t kHalf0_25 = 0x3400;    // 0.25
-constexpr uint16_t kHalfMinus2 = 0xc000;  // -2
-
-std::vector<float> dequantize(GgmlType type, const Bytes& bytes, uint64_t n) {
-  EXPECT_EQ(bytes.str().size(), *row_bytes(type, n));
-  std::vector<float> out(n);
-  dequantize_row(type, bytes.span().data(), out.data(), n);
-  return out;
-}
-
-std::string quantize(GgmlType type, const std::vector<float>& values) {
-  std::string out(*row_bytes(type, values.size()), '\0');
-  quantize_row(type, values.data(), reinterpret_cast<std::byte*>(out.data()), values.size());
-  return out;
-}
-
-std::vector<int> random_codes(size_t n, int low, int high, uint32_t seed) {
-  std::mt19937 random(seed);
-  std::vector<int> codes(n);
-  for (int& code : codes)
-    code = low + static_cast<int>(random() % static_cast<uint32_t>(high - low + 1));
-  return codes;
-}
 
 // Element i and i + 16 share byte i % 16.
 Bytes& put_nibbles(Bytes& bytes, const std::vector<int>& codes) {
@@ -174,82 +149,6 @@ TEST(Dequantize, Q6_K) {
   }
 }
 
-// The extreme value keeps its sign and becomes code 0, so the scale's sign is its opposite.
-TEST(Quantize, Q4_0KnownBytes) {
-  std::vector<float> x(32, 0.0f);
-  x[0] = 8.0f;   // the extreme: d = -1, code 0
-  x[1] = -8.0f;  // as large, but later: code 16 is cut to 15
-  x[2] = 3.0f;   // 5.5 is cut to 5
-  x[3] = 2.5f;   // exactly between: 6.0 is 6
-  x[16] = -1.0f;
-  const std::string b = quantize(GgmlType::q4_0, x);
-  const std::vector<uint8_t> expected = {0x00, 0xbc, 0x90, 0x8f, 0x85, 0x86};
-  for (size_t i = 0; i < expected.size(); ++i) {
-    EXPECT_EQ(static_cast<uint8_t>(b[i]), expected[i]) << i;
-  }
-  for (size_t i = 6; i < 18; ++i) EXPECT_EQ(static_cast<uint8_t>(b[i]), 0x88) << i;
-}
-
-TEST(Quantize, Q8_0KnownBytes) {
-  std::vector<float> x(32, 0.0f);
-  x[0] = -127.0f;  // d = 1
-  x[1] = 0.5f;     // halves go away from zero
-  x[2] = -0.5f;
-  x[3] = 2.5f;
-  x[4] = 126.4f;
-  const std::string b = quantize(GgmlType::q8_0, x);
-  const std::vector<uint8_t> expected = {0x00, 0x3c, 0x81, 0x01, 0xff, 0x03, 0x7e, 0x00};
-  for (size_t i = 0; i < expected.size(); ++i) {
-    EXPECT_EQ(static_cast<uint8_t>(b[i]), expected[i]) << i;
-  }
-}
-
-TEST(Quantize, ZeroTinyAndHostileBlocks) {
-  std::vector<float> zeros(32, 0.0f), tiny(32, 1e-42f), bad(32, 1.0f);
-  tiny[5] = 0.0f;
-  bad[3] = NAN;
-  bad[4] = INFINITY;
-  for (const GgmlType type : {GgmlType::q4_0, GgmlType::q8_0}) {
-    for (const auto& x : {zeros, tiny}) {
-      Bytes bytes;
-      bytes.raw(quantize(type, x));
-      for (const float back : dequantize(type, bytes, 32)) EXPECT_EQ(back, 0.0f);
-    }
-    (void)quantize(type, bad);  // no undefined conversion: the sanitizer build watches this
-  }
-}
-
-// Each code's reach: half a step, plus what rounding the scale to f16 moves the largest code, and
-// for q4_0 a whole step at the end that has no code 16.
-TEST(Quantize, RoundTripStaysWithinTheFormatsBound) {
-  std::mt19937 random(7);
-  std::normal_distribution<float> normal(0.0f, 0.02f);
-  std::vector<float> x(32 * 64);
-  for (float& v : x) v = normal(random);
-  const auto check = [&](GgmlType type, float codes, float extra) {
-    Bytes bytes;
-    bytes.raw(quantize(type, x));
-    const auto back = dequantize(type, bytes, x.size());
-    for (size_t block = 0; block < x.size(); block += 32) {
-      float amax = 0.0f;
-      for (size_t i = 0; i < 32; ++i) amax = std::max(amax, std::fabs(x[block + i]));
-      const float step = amax / codes;
-      for (size_t i = block; i < block + 32; ++i) {
-        EXPECT_LE(std::fabs(back[i] - x[i]), step * (0.5f + extra) + amax * 0x1p-10f) << i;
-      }
-    }
-  };
-  check(GgmlType::q4_0, 8.0f, 0.5f);
-  check(GgmlType::q8_0, 127.0f, 0.0f);
-}
-
-TEST(Quantize, FloatsRoundToNearestEven) {
-  EXPECT_EQ(quantize(GgmlType::f16, {1.0f + 0x1p-11f, 1.0f + 3 * 0x1p-11f, 65504.0f}),
-            Bytes().u16(0x3c00).u16(0x3c02).u16(0x7bff).str());
-  EXPECT_EQ(quantize(GgmlType::bf16, {1.0f + 0x1p-8f, 1.0f + 3 * 0x1p-8f, -2.0f}),
-            Bytes().u16(0x3f80).u16(0x3f82).u16(0xc000).str());
-}
-
 // Blocks of a row lie where ggml_type.hpp says: a row is its blocks, one by one.
 TEST(Dequantize, RowsAreBlocksInOrder) {
   std::mt19937 random(11);
@@ -269,10 +168,12 @@ TEST(Dequantize, RowsAreBlocksInOrder) {
 }
 
 TEST(Quantize, SaysWhatItCanDo) {
-  EXPECT_TRUE(can_dequantize(GgmlType::q6_k));
-  EXPECT_FALSE(can_quantize(GgmlType::q6_k));
-  EXPECT_FALSE(can_dequantize(GgmlType::iq2_xxs));
-  EXPECT_TRUE(can_quantize(GgmlType::q4_0));
+  for (const GgmlType type : {GgmlType::q4_0, GgmlType::q3_k, GgmlType::nvfp4, GgmlType::tq1_0}) {
+    EXPECT_TRUE(can_dequantize(type) && can_quantize(type)) << traits(type).name;
+  }
+  for (const GgmlType type : {GgmlType::iq2_xxs, GgmlType::iq1_m, GgmlType::q8_1, GgmlType::i32}) {
+    EXPECT_FALSE(can_dequantize(type) || can_quantize(type)) << traits(type).name;
+  }
 }
 
 }  // namespace

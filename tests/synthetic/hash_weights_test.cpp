@@ -76,7 +76,7 @@ TEST(HashWeights, StoredBytesAreThoseOfPython) {
   for (const std::string_view type_name : {"f16", "bf16", "q8_0", "q4_0", "q4_k", "q6_k"}) {
     const GgmlType type = formats::find_ggml_type(type_name).value();
     std::vector<std::byte> bytes(formats::row_bytes(type, values.size()).value());
-    if (formats::can_quantize(type)) {
+    if (!is_always_blocks(type)) {
       formats::quantize_row(type, values.data(), bytes.data(), values.size());
     } else {
       fill_blocks(type, HashStream(seed, fmt::format("{}#{}", name, type_name)), map.spread, 0,

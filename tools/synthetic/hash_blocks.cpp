@@ -106,6 +106,7 @@ MakeBlock find_maker(GgmlType type) {
 }  // namespace
 
 bool can_make_blocks(GgmlType type) { return find_maker(type) != nullptr; }
+bool is_always_blocks(GgmlType type) { return type == GgmlType::q4_k || type == GgmlType::q6_k; }
 
 void fill_blocks(GgmlType type, const HashStream& stream, float spread, uint64_t first_block,
                  std::span<std::byte> bytes) {

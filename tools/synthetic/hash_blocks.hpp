@@ -13,6 +13,9 @@ namespace kimberlite::synthetic {
 
 /// Whether `type` can be made this way: q4_0, q8_0, q4_k, q6_k.
 bool can_make_blocks(formats::GgmlType type);
+/// Whether matrices of `type` are made this way whatever their size, as in the reference: q4_k,
+/// q6_k.
+bool is_always_blocks(formats::GgmlType type);
 
 /// Whole blocks first_block, first_block + 1, ... until `bytes` is full. `stream` is that of the
 /// name "TENSOR#TYPE"; `spread` that of the tensor. Aborts where can_make_blocks is false or

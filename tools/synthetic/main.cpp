@@ -6,9 +6,11 @@
 #include <chrono>
 #include <cstdio>
 #include <string>
+#include <vector>
 
 #include "base/os.hpp"
 #include "base/size_text.hpp"
+#include "formats/quant.hpp"
 #include "synthetic/model_file.hpp"
 
 namespace {
@@ -46,8 +48,11 @@ std::string list_shapes() {
 }
 
 void add_options(CLI::App& app, Options& options) {
-  const CLI::Validator types =
-      CLI::IsMember({"f32", "f16", "bf16", "q8_0", "q4_0", "q4_k", "q6_k"});
+  std::vector<std::string> names;
+  for (const kimberlite::formats::GgmlTraits& type : kimberlite::formats::ggml_types()) {
+    if (kimberlite::formats::can_quantize(type.type)) names.emplace_back(type.name);
+  }
+  const CLI::Validator types = CLI::IsMember(names);
   app.add_option("--shape", options.shape, "one of the shapes below")->capture_default_str();
   app.add_option("--layers", options.n_layers, "another number of layers (the last is full)");
   app.add_option("--vocab", options.vocab, "another vocabulary size, from 512");

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <optional>
 #include <thread>
+#include <utility>
 
 #include "formats/quant.hpp"
 #include "synthetic/hash_blocks.hpp"
@@ -23,22 +24,15 @@ constexpr uint64_t kThreads = 2;
 
 /// general.file_type: a label for people, after ggml's list of presets.
 uint32_t file_type_of(GgmlType type) {
-  switch (type) {
-    case GgmlType::f16:
-      return 1;
-    case GgmlType::q4_0:
-      return 2;
-    case GgmlType::q8_0:
-      return 7;
-    case GgmlType::q4_k:
-      return 14;
-    case GgmlType::q6_k:
-      return 18;
-    case GgmlType::bf16:
-      return 32;
-    default:
-      return 0;
+  using enum GgmlType;
+  constexpr std::pair<GgmlType, uint32_t> kLabels[] = {
+      {f16, 1},    {q4_0, 2},   {q4_1, 3},   {q8_0, 7},   {q5_0, 8},    {q5_1, 9},    {q2_k, 10},
+      {q3_k, 11},  {q4_k, 14},  {q5_k, 16},  {q6_k, 18},  {iq4_nl, 25}, {iq4_xs, 30}, {bf16, 32},
+      {tq1_0, 36}, {tq2_0, 37}, {mxfp4, 38}, {nvfp4, 39}, {q1_0, 40},   {q2_0, 41}};
+  for (const auto& [known, label] : kLabels) {
+    if (known == type) return label;
   }
+  return 0;
 }
 
 /// One number where all layers agree, as the usual converters write it.
@@ -142,7 +136,7 @@ class TensorMaker {
         half_(tensor.half),
         matrix_elements_(half_ ? tensor.ne[0] * tensor.ne[1] : tensor.n_elements()),
         from_blocks_(
-            !formats::can_quantize(type) ||
+            is_always_blocks(type) ||
             (can_make_blocks(type) && tensor.n_elements() * (half_ ? 2 : 1) > kExactElements)),
         stream_(seed, from_blocks_
                           ? fmt::format("{}#{}", tensor.hash_name, formats::traits(type).name)
@@ -237,10 +231,12 @@ Status check(const ModelShape& shape, const ModelTypes& types) {
                              shape.n_layers, shape.n_shared_kv, layer)};
   }
   for (const GgmlType type : {types.matrices, types.embedding}) {
-    if (formats::can_quantize(type) || can_make_blocks(type)) continue;
-    return Error{ErrorCode::invalid_argument,
-                 fmt::format("type {}: cannot be made; f32, f16, bf16, q8_0, q4_0, q4_k, q6_k can",
-                             formats::traits(type).name)};
+    if (formats::can_quantize(type)) continue;
+    return Error{
+        ErrorCode::invalid_argument,
+        fmt::format("type {}: cannot be made; every type that models are stored in can, but the "
+                    "codebooks iq1, iq2 and iq3",
+                    formats::traits(type).name)};
   }
   return {};
 }

@@ -11,7 +11,7 @@
 
 namespace kimberlite::synthetic {
 
-/// How matrices are stored: f32, f16, bf16, q8_0, q4_0, q4_k, q6_k. Vectors and the router are
+/// How matrices are stored: any type of formats::can_quantize. Vectors and the router are
 /// always f32, the projection of the per-layer inputs is at least bf16, and down projections whose
 /// rows are no whole super-blocks are q8_0 where a K type is asked for.
 struct ModelTypes {
