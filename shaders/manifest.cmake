@@ -29,8 +29,8 @@ foreach(load "" "_texel" "_table")
 endforeach()
 kimberlite_module(attention_merge SOURCE attention_merge.comp)
 
-# products of packed matrices, and rows of a packed table
-foreach(type F32 F16 BF16 Q8_0 Q4_0 Q4_K Q6_K)
+# products of packed matrices, and rows of a packed table; CODED: every other type (coded.h)
+foreach(type F32 F16 BF16 Q8_0 Q4_0 Q4_K Q6_K CODED)
   string(TOLOWER ${type} name)
   foreach(texel "" "_texel")
     set(defines TYPE_${type})

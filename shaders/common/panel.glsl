@@ -13,7 +13,7 @@ layout(constant_id = 3) const uint SPLITS = 1;         // parts of K, each with 
 layout(constant_id = 4) const bool SPREAD = false;     // x by one load and shuffles (panel_x.glsl)
 layout(constant_id = 5) const bool MASK_ONLY = false;  // vector shifts are slow: scale x instead
 layout(constant_id = 6) const bool TAIL = false;       // K is not a multiple of 32
-layout(constant_id = 7) const bool EXPERTS = false;    // tiles are slots of experts
+layout(constant_id = 8) const bool EXPERTS = false;    // tiles are slots of experts
 
 const uint ROWS = 64 / LANES;
 #define MAX_TILE 32  // ROWS * COLUMNS at most
@@ -91,16 +91,8 @@ float scale_half(uint first, uint g) {
   return (place & 1) != 0 ? pair.y : pair.x;
 }
 
-// Q4_K, four words a row and superblock from unit `first` on: bits 0..23 of word i are scale, min,
-// scale, min (6 bits each) of the blocks 2i and 2i + 1; the top bytes are d and dmin, f16 each.
-uint q4_k_scales(uint first, uint g) {
-  return (scale_word(first, g) >> 24) | (scale_word(first + 16, g) >> 24 << 8) |
-         (scale_word(first + 32, g) >> 24 << 16) | (scale_word(first + 48, g) & 0xff000000);
-}
-
-// (scale, min) of block b, given q4_k_scales.
-vec2 q4_k_factors(uint first, uint d_dmin, uint b, uint g) {
-  const uint fields = scale_word(first + (b >> 1) * 16, g) >> ((b & 1) * 12);
-  precise const vec2 factors = unpackHalf2x16(d_dmin) * vec2(fields & 63, (fields >> 6) & 63);
-  return factors;
+// The byte of row_of(g), of the 64 from unit `first` on.
+uint scale_byte(uint first, uint g) {
+  const uint at = (lane & 7) * 8 + scale_place(g);
+  return (LOAD_WIDE(scales, first + at / 16)[at / 4 % 4] >> (8 * (at % 4))) & 0xff;
 }

@@ -4,8 +4,15 @@
 #if defined(TYPE_F32) || defined(TYPE_F16) || defined(TYPE_BF16)
 #elif defined(TYPE_Q6_K)
 #define SUM_WIDTH 4
+#elif defined(TYPE_CODED)
+#define FORMAT_CONSTANT 7
+#include "common/coded.glsl"
+#define SUM_WIDTH (coded_has_small_groups(FORMAT) ? 4 : 8)
 #else
 #define SUM_WIDTH 8
+#endif
+#ifdef TYPE_Q4_K
+#include "common/q4_k_scales.glsl"
 #endif
 #include "common/panel_x.glsl"
 
@@ -67,7 +74,7 @@ vec4 weights(uvec4 unit, uint j) {
   if (!MASK_ONLY) return unpack_bytes(v);
   return vec4(ivec4(v & 0xff, v & 0xff00, v & 0xff0000, v >> 24));
 }
-#elif !defined(TYPE_Q6_K)
+#elif !defined(TYPE_Q6_K) && !defined(TYPE_CODED)
 vec4 field_scale(uint j) { return vec4(1.0); }
 #endif
 
@@ -89,7 +96,7 @@ vec4 weights(uvec4 unit, uint j) {
 }
 #endif
 
-#if !defined(TYPE_Q6_K)
+#if !defined(TYPE_Q6_K) && !defined(TYPE_CODED)
 // part += the products of a block of 32: UNITS units a row from unit `first` of codes on.
 void add_block(uint first, uint block) {
   begin_block(block);
@@ -135,6 +142,8 @@ void add_step(uint step) {
 }
 #elif defined(TYPE_Q6_K)
 #include "common/panel_product_q6_k.glsl"
+#elif defined(TYPE_CODED)
+#include "common/panel_product_coded.glsl"
 #elif defined(TYPE_Q4_K)
 void add_step(uint step) {
   const uint at = first_step + step;

@@ -3,6 +3,10 @@
 //
 // x is quantised per block of 32 (quant_act.comp): codes, then a unit { bits of d, sum of codes }.
 // Integer sums are exact; one float32 product and sum per block, precise, in the order of K.
+#ifdef TYPE_Q4_K
+#include "common/q4_k_scales.glsl"
+#endif
+
 float acc[MAX_TILE];  // [g][c]
 int total[MAX_TILE];  // of the block: sum of weight code * x code
 uint x_block;

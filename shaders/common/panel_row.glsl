@@ -22,6 +22,11 @@ float scale_half(uint first, uint row) {
   return (place & 1) != 0 ? pair.y : pair.x;
 }
 
+uint scale_byte(uint first, uint row) {
+  const uint place = place_of(row);
+  return (LOAD_WIDE(scales, first + place / 16)[place / 4 % 4] >> (8 * (place % 4))) & 0xff;
+}
+
 #if defined(TYPE_F32)
 void read_block(uint row, uint block) {
   [[unroll]] for (uint u = 0; u < 8; ++u) {
@@ -61,6 +66,10 @@ void read_block(uint row, uint block) {
   }
 }
 #elif defined(TYPE_Q4_0) || defined(TYPE_Q4_K)
+#ifdef TYPE_Q4_K
+#include "common/q4_k_scales.glsl"
+#endif
+
 // Nibble codes of block `b` of a step of `units` blocks.
 void read_nibbles(uint row, uint step, uint units, uint b) {
 #ifdef PAIRS
@@ -92,17 +101,11 @@ void read_block(uint row, uint block) {
   const uint step = block / 8;
   const uint b = block % 8;
   const uint first = ((row / 64) * p.n_steps + step) * 64;
-  const uint d_dmin = (scale_word(first, row) >> 24) | (scale_word(first + 16, row) >> 24 << 8) |
-                      (scale_word(first + 32, row) >> 24 << 16) |
-                      (scale_word(first + 48, row) & 0xff000000);
-  const vec2 d = unpackHalf2x16(d_dmin);
-  const uint fields = scale_word(first + (b >> 1) * 16, row) >> ((b & 1) * 12);
-  const float factor = d.x * float(fields & 63);
-  const float least = d.y * float((fields >> 6) & 63);
+  const vec2 factors = q4_k_factors(first, q4_k_scales(first, row), b, row);
   read_nibbles(row, step, 8, b);
   [[unroll]] for (uint i = 0; i < 32; ++i) {
-    precise const float product = factor * block_values[i];
-    precise const float value = product - least;
+    precise const float product = factors.x * block_values[i];
+    precise const float value = product - factors.y;
     block_values[i] = value;
   }
 #endif
@@ -126,6 +129,30 @@ void read_block(uint row, uint block) {
                         : e < 15 ? (words[min(e - min(e, 12), 2)] >> 24) & 63
                                  : e15;
       block_values[16 * half_block + e] = factor * (float(code) - 32.0);
+    }
+  }
+}
+#elif defined(TYPE_CODED)
+#define FORMAT_CONSTANT 1
+#include "common/coded.glsl"
+
+void read_block(uint row, uint block) {
+  const uint n_blocks = coded_blocks(FORMAT);
+  const uint step = block / n_blocks;
+  const uint b = block % n_blocks;
+  const uint first_high = ((row / 64) * p.n_steps + step) * coded_scale_units(FORMAT);
+  const uint first = first_high + coded_high_units(FORMAT);
+  const uint head = step_head(first, row);
+  const uint n_units = n_blocks * coded_bits(FORMAT) / 4;
+  const uvec4 unit = row_unit(row, step, n_units, b * coded_bits(FORMAT) / 4);
+  const uint high = coded_has_high(FORMAT) ? scale_word(first_high + b * 16, row) : 0;
+  [[unroll]] for (uint h = 0; h < 2; ++h) {
+    const vec2 factors = group_factors(first, head, b, h, row);
+    [[unroll]] for (uint i = 16 * h; i < 16 * h + 16; ++i) {
+      const uint code = (four_codes(unit, high, b, i / 4) >> (8 * (i % 4))) & 0xff;
+      precise const float product = factors.x * float(has_table() ? table_value(code) : int(code));
+      precise const float value = product - factors.y;
+      block_values[i] = value;
     }
   }
 }

@@ -38,9 +38,7 @@ void begin_block(uint block) {
     precise float sum = sum4(value);
     sum += subgroupShuffleXor(sum, 1);
     sum += subgroupShuffleXor(sum, 2);
-#if SUM_WIDTH == 8
-    sum += subgroupShuffleXor(sum, 4);
-#endif
+    if (SUM_WIDTH == 8) sum += subgroupShuffleXor(sum, 4);
     x_part[c] = sum;
 #endif
     precise const vec4 scaled = value * field_scale(j);
@@ -52,12 +50,10 @@ void begin_block(uint block) {
 void begin_group(uint i) {
 #ifdef SUM_WIDTH
   [[unroll]] for (uint c = 0; c < COLUMNS; ++c) {
-#if SUM_WIDTH == 8
     x_sum[c] = SPREAD ? x_part[c] : 0.0;
-#else
-    x_sum[c] = 0.0;
-    if (SPREAD) x_sum[c] = subgroupShuffle(x_part[c], (gl_SubgroupInvocationID & ~7u) + 4 * i);
-#endif
+    if (SPREAD && SUM_WIDTH == 4) {
+      x_sum[c] = subgroupShuffle(x_part[c], (gl_SubgroupInvocationID & ~7u) + 4 * i);
+    }
   }
 #endif
 }

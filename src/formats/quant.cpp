@@ -81,6 +81,40 @@ bool can_dequantize(GgmlType type) { return find_codec(type) != nullptr; }
 
 bool can_quantize(GgmlType type) { return find_codec(type) != nullptr; }
 
+std::span<const uint32_t> half_offsets(GgmlType type) {
+  static constexpr uint32_t kFirst[] = {0, 2};
+  static constexpr uint32_t kQ2_K[] = {80, 82};
+  static constexpr uint32_t kQ3_K[] = {108};
+  static constexpr uint32_t kQ6_K[] = {208};
+  static constexpr uint32_t kTq1_0[] = {52};
+  static constexpr uint32_t kTq2_0[] = {64};
+  KL_CHECK(can_dequantize(type), "no dequantiser for this type");
+  switch (type) {
+    case GgmlType::f32:
+    case GgmlType::bf16:
+    case GgmlType::mxfp4:
+    case GgmlType::nvfp4:
+      return {};
+    case GgmlType::q4_1:
+    case GgmlType::q5_1:
+    case GgmlType::q4_k:
+    case GgmlType::q5_k:
+      return kFirst;
+    case GgmlType::q2_k:
+      return kQ2_K;
+    case GgmlType::q3_k:
+      return kQ3_K;
+    case GgmlType::q6_k:
+      return kQ6_K;
+    case GgmlType::tq1_0:
+      return kTq1_0;
+    case GgmlType::tq2_0:
+      return kTq2_0;
+    default:
+      return std::span(kFirst).first(1);
+  }
+}
+
 void dequantize_row(GgmlType type, const std::byte* src, float* dst, uint64_t n) {
   const Codec* codec = find_codec(type);
   KL_CHECK(codec != nullptr, "no dequantiser for this type");

@@ -16,6 +16,10 @@ bool can_dequantize(GgmlType type);
 /// Whether `quantize_row` writes `type`: every type of weights but the codebooks iq1, iq2 and iq3.
 bool can_quantize(GgmlType type);
 
+/// Where the f16 scales of a block lie, in bytes from its start. A block whose halves are finite
+/// has finite values, whatever its other bytes are.
+std::span<const uint32_t> half_offsets(GgmlType type);
+
 /// `n` elements from `src` (exactly row_bytes(type, n) bytes, any alignment) to dst[0, n). Float32
 /// arithmetic in the order of the format's definition. Aborts where can_dequantize is false or n
 /// is not a whole number of blocks. Thread-safe.

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "base/numeric.hpp"
+#include "kernels/coded_types.hpp"
 #include "shaders/embed.h"
 
 namespace kimberlite::kernels {
@@ -41,6 +42,17 @@ KL_EMBED_KERNEL(kEmbedQ4_KPairs, "q4_k_pairs");
 KL_EMBED_KERNEL(kEmbedQ6_K, "q6_k");
 #undef KL_EMBED_KERNEL
 
+constexpr std::array kCodedVariants{Variant{"gather", "embed_coded"}};
+struct CodedKernel {
+  GgmlType type;
+  KernelDesc kernel;
+};
+#define KL_CODED_KERNEL(type) \
+  CodedKernel{GgmlType::type, \
+              {"embed_" #type, kBindings, sizeof(shaders::EmbedPush), kCodedVariants}},
+constexpr std::array kCodedKernels{KL_CODED_TYPES(KL_CODED_KERNEL)};
+#undef KL_CODED_KERNEL
+
 }  // namespace
 
 const KernelDesc& embed_kernel(GgmlType type, LinearClass linear_class) {
@@ -61,9 +73,11 @@ const KernelDesc& embed_kernel(GgmlType type, LinearClass linear_class) {
     case GgmlType::q6_k:
       return kEmbedQ6_K;
     default:
-      KL_CHECK(false, "a type that kernels cannot read");
-      return kEmbedF32;
+      break;
   }
+  const auto* coded = std::ranges::find(kCodedKernels, type, &CodedKernel::type);
+  KL_CHECK(coded != kCodedKernels.end(), "a type that kernels cannot read");
+  return coded->kernel;
 }
 
 void add_embed(graph::Graph& graph, const PackedMatrix& table, const Tensor& columns,
@@ -81,7 +95,7 @@ void add_embed(graph::Graph& graph, const PackedMatrix& table, const Tensor& col
     node.label = label;
     node.tensors = {shard.codes, shard.scales.valid() ? shard.scales : shard.codes, columns, y};
     const uint32_t workgroup = std::max(32u, graph.caps().subgroup_size);
-    node.constants = {workgroup};
+    node.constants = {workgroup, find_coded_format(table.type).value_or(0)};
     node.set_push(shaders::EmbedPush{
         static_cast<uint32_t>(table.n_steps), static_cast<uint32_t>(table.n_cols),
         static_cast<uint32_t>(table.n_rows), static_cast<uint32_t>(shard.first_row),

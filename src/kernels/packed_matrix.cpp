@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/numeric.hpp"
+#include "shaders/common/coded.h"
 
 namespace kimberlite::kernels {
 
@@ -16,7 +17,12 @@ struct StepUnits {
   uint64_t scales;  // units of the panel
 };
 
-constexpr StepUnits step_units(GgmlType type) {
+StepUnits step_units(GgmlType type) {
+  if (const std::optional<uint32_t> format = find_coded_format(type)) {
+    const uint64_t n_blocks = shaders::coded_blocks(*format);
+    return {32 * n_blocks, n_blocks * shaders::coded_bits(*format) / 4,
+            shaders::coded_scale_units(*format)};
+  }
   switch (type) {
     case GgmlType::f32:
       return {32, 8, 0};

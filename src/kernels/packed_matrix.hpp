@@ -10,8 +10,8 @@
 //   q8_0      32    2: bytes, code + 128 (class int8_dot: the code)     64 f16
 //   q4_0      32    1: low nibbles elements 0..15, high 16..31          64 f16
 //   q4_k      256   8: one for each 32 elements, as q4_0                4 x 64 words
-//   (panel_product.glsl) q6_k      256   4 x 3 (panel_product_q6_k.glsl)                     4 x 64
-//   words, 64 f16
+//   q6_k      256   4 x 3 (panel_product_q6_k.glsl)                     4 x 64 words, 64 f16
+//   others    32 .. 256   shaders/common/coded.h, coded.glsl            high bits, then scales
 //
 // Class int8_swar replaces the units of q4_0 and of each block of q4_k: rows 16p + l and 16p + 8 +
 // l are the low and high 16 bits of the words of unit [p][h][l]; nibble i of word j is element 16h
@@ -23,6 +23,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -41,8 +42,12 @@ enum class LinearClass : uint8_t {
   int8_swar,  // int8 activations, two rows in one 32-bit multiplication: CPU drivers
 };
 
-/// Whether matrices of this type can be packed: f32, f16, bf16, q8_0, q4_0, q4_k, q6_k.
+/// Whether matrices of this type can be packed: every type of weights but the codebooks iq1, iq2
+/// and iq3.
 [[nodiscard]] bool can_pack(formats::GgmlType type);
+
+/// FORMAT of shaders/common/coded.h for the types that share its modules.
+[[nodiscard]] std::optional<uint32_t> find_coded_format(formats::GgmlType type);
 
 /// Policy. `precise`: activations stay float32.
 [[nodiscard]] LinearClass pick_linear_class(formats::GgmlType type, uint64_t n_rows,

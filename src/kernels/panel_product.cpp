@@ -4,6 +4,7 @@
 #include <array>
 
 #include "base/numeric.hpp"
+#include "kernels/coded_types.hpp"
 #include "kernels/quant_act.hpp"
 #include "shaders/matvec.h"
 
@@ -43,11 +44,13 @@ constexpr KernelDesc describe(std::string_view name, std::span<const Variant> va
 // split: a workgroup is one panel, K split over its lanes, one sum through shared memory (GPUs).
 // panel: nothing but subgroups, any number of panels in a workgroup. With many columns there is
 // enough work without a split.
-#define KL_FLOAT_KERNELS(name, layout)                                                      \
-  constexpr std::array name##Decode{Variant{"split", "matvec_" layout "_split", has_split}, \
-                                    Variant{"panel", "matvec_" layout}};                    \
-  constexpr std::array name##Prefill{Variant{"panel", "matvec_" layout}};                   \
-  constexpr Kernels name{describe("matvec_" layout, name##Decode),                          \
+#define KL_FLOAT_VARIANTS(name, module)                                                     \
+  constexpr std::array name##Decode{Variant{"split", "matvec_" module "_split", has_split}, \
+                                    Variant{"panel", "matvec_" module}};                    \
+  constexpr std::array name##Prefill{Variant{"panel", "matvec_" module}};
+#define KL_FLOAT_KERNELS(name, layout)                             \
+  KL_FLOAT_VARIANTS(name, layout)                                  \
+  constexpr Kernels name{describe("matvec_" layout, name##Decode), \
                          describe("matmul_" layout, name##Prefill)};
 KL_FLOAT_KERNELS(kF32, "f32")
 KL_FLOAT_KERNELS(kF16, "f16")
@@ -57,6 +60,19 @@ KL_FLOAT_KERNELS(kQ4_0, "q4_0")
 KL_FLOAT_KERNELS(kQ4_K, "q4_k")
 KL_FLOAT_KERNELS(kQ6_K, "q6_k")
 #undef KL_FLOAT_KERNELS
+
+KL_FLOAT_VARIANTS(kCoded, "coded")
+#undef KL_FLOAT_VARIANTS
+struct CodedKernels {
+  GgmlType type;
+  Kernels kernels;
+};
+#define KL_CODED_KERNELS(type) \
+  CodedKernels{                \
+      GgmlType::type,          \
+      {describe("matvec_" #type, kCodedDecode), describe("matmul_" #type, kCodedPrefill)}},
+constexpr std::array kCodedKernels{KL_CODED_TYPES(KL_CODED_KERNELS)};
+#undef KL_CODED_KERNELS
 
 #define KL_DOT_KERNELS(name, layout)                                                               \
   constexpr std::array name##Decode{                                                               \
@@ -97,9 +113,11 @@ const Kernels& float_kernels(GgmlType type) {
     case GgmlType::q6_k:
       return kQ6_K;
     default:
-      KL_CHECK(false, "a type that kernels cannot read");
-      return kF32;
+      break;
   }
+  const auto* coded = std::ranges::find(kCodedKernels, type, &CodedKernels::type);
+  KL_CHECK(coded != kCodedKernels.end(), "a type that kernels cannot read");
+  return coded->kernels;
 }
 
 const Kernels& find_kernels(GgmlType type, LinearClass linear_class) {
@@ -199,6 +217,7 @@ PanelShape pick_panel_shape(const Variant& variant, const vk::Caps& caps, const 
   shape.spread = caps.wide_load == vk::WideLoad::texel && caps.subgroup_size >= 8;
   shape.mask_only = caps.is_cpu;
   shape.tail = w.n_cols % 32 != 0;
+  shape.format = find_coded_format(w.type).value_or(0);
   if (variant.name.starts_with("split")) {
     shape.lanes = caps.subgroup_size == 64 ? 64 : 32;
     shape.splits = pick_splits(w.n_steps, std::min(256u, caps.max_workgroup_size) / shape.lanes);

@@ -18,11 +18,12 @@ struct PanelShape {
   bool spread = false;
   bool mask_only = false;
   bool tail = false;
+  uint32_t format = 0;  // shaders/common/coded.h
   bool experts = false;
 
   [[nodiscard]] uint32_t panels_per_workgroup() const { return workgroup / (lanes * splits); }
   [[nodiscard]] std::vector<uint32_t> constants() const {
-    return {workgroup, lanes, columns, splits, spread, mask_only, tail, experts};
+    return {workgroup, lanes, columns, splits, spread, mask_only, tail, format, experts};
   }
 };
 

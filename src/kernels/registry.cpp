@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "kernels/attention.hpp"
+#include "kernels/coded_types.hpp"
 #include "kernels/embed.hpp"
 #include "kernels/experts.hpp"
 #include "kernels/geglu.hpp"
@@ -22,8 +23,9 @@ using graph::KernelDesc;
 
 namespace {
 
+#define KL_FLOAT_KIND(type) MatrixKind{GgmlType::type, LinearClass::f32},
 constexpr std::array kMatrixKinds{
-    MatrixKind{GgmlType::f32, LinearClass::f32},
+    KL_CODED_TYPES(KL_FLOAT_KIND) MatrixKind{GgmlType::f32, LinearClass::f32},
     MatrixKind{GgmlType::f16, LinearClass::f32},
     MatrixKind{GgmlType::bf16, LinearClass::f32},
     MatrixKind{GgmlType::q8_0, LinearClass::f32},
@@ -36,6 +38,7 @@ constexpr std::array kMatrixKinds{
     MatrixKind{GgmlType::q4_0, LinearClass::int8_swar},
     MatrixKind{GgmlType::q4_k, LinearClass::int8_swar},
 };
+#undef KL_FLOAT_KIND
 
 std::vector<const KernelDesc*> list_kernels() {
   std::vector<const KernelDesc*> all{&kRmsNorm,

@@ -98,7 +98,8 @@ ProbeMatrix make_matrix(ProbeMemory& memory, const vk::Caps& caps, const MatrixK
 
 /// An odd number of steps.
 uint64_t probe_width(GgmlType type) {
-  return type == GgmlType::q4_k || type == GgmlType::q6_k ? 3 * 256 : 9 * 32;
+  const uint64_t block = formats::traits(type).block_elems;
+  return block > 32 ? 3 * block : 9 * 32;
 }
 
 /// x as a matrix of this class takes it.

@@ -4,6 +4,7 @@
 
 #include "base/numeric.hpp"
 #include "base/result.hpp"
+#include "formats/quant.hpp"
 
 namespace kimberlite::runtime {
 namespace {
@@ -81,8 +82,8 @@ std::vector<std::byte> probe_rows(formats::GgmlType type, uint64_t n_rows, uint6
     store(rows, at, float_to_half((random.bits() & 1) != 0 ? magnitude : -magnitude));
   };
   for (uint64_t block = 0; block < rows.size(); block += traits.block_bytes) {
-    put_scale(block + (type == GgmlType::q6_k ? 208 : 0));
-    if (type == GgmlType::q4_k) put_scale(block + 2);
+    for (const uint32_t offset : formats::half_offsets(type)) put_scale(block + offset);
+    if (type == GgmlType::mxfp4) rows[block] = std::byte(120 + random.bits() % 8);  // an exponent
   }
   return rows;
 }

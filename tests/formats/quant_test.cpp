@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <random>
 #include <vector>
@@ -163,6 +164,25 @@ TEST(Dequantize, RowsAreBlocksInOrder) {
       const std::vector<float> alone = dequantize(t.type, block, t.block_elems);
       EXPECT_TRUE(std::equal(alone.begin(), alone.end(), whole.begin() + i * t.block_elems))
           << t.name << " block " << i;
+    }
+  }
+}
+
+// Blocks of random bytes are finite once their halves are, and NaN in any half is NaN in a value.
+TEST(Dequantize, HalvesAreWhereTheySay) {
+  std::mt19937 random(12);
+  for (const GgmlTraits& t : ggml_types()) {
+    if (!can_dequantize(t.type) || t.block_elems == 1) continue;
+    for (size_t broken = 0; broken <= half_offsets(t.type).size(); ++broken) {
+      std::string block(t.block_bytes, '\0');
+      for (char& c : block) c = static_cast<char>(random());
+      if (t.type == GgmlType::mxfp4) block[0] = 100;
+      for (size_t i = 0; i < half_offsets(t.type).size(); ++i) {
+        block.replace(half_offsets(t.type)[i], 2, i == broken ? "\x01\x7e" : "\x01\x3c");
+      }
+      const std::vector<float> x = dequantize(t.type, Bytes().raw(block), t.block_elems);
+      const bool has_nan = std::ranges::any_of(x, [](float v) { return std::isnan(v); });
+      EXPECT_EQ(has_nan, broken < half_offsets(t.type).size()) << t.name << " half " << broken;
     }
   }
 }

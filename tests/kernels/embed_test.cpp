@@ -1,6 +1,7 @@
 #include "kernels/embed.hpp"
 
 #include "kernels/linear_support.hpp"
+#include "kernels/registry.hpp"
 
 namespace kimberlite::kernels {
 namespace {
@@ -29,20 +30,9 @@ class EmbedTest : public LinearTest {
   }
 };
 
-struct TypeClass {
-  GgmlType type;
-  LinearClass linear_class;
-};
-constexpr TypeClass kTypeClasses[] = {
-    {GgmlType::f32, LinearClass::f32},        {GgmlType::f16, LinearClass::f32},
-    {GgmlType::bf16, LinearClass::f32},       {GgmlType::q8_0, LinearClass::f32},
-    {GgmlType::q8_0, LinearClass::int8_dot},  {GgmlType::q4_0, LinearClass::f32},
-    {GgmlType::q4_0, LinearClass::int8_swar}, {GgmlType::q4_k, LinearClass::f32},
-    {GgmlType::q4_k, LinearClass::int8_swar}, {GgmlType::q6_k, LinearClass::f32}};
-
 TEST_F(EmbedTest, GathersScaledRows) {
   const std::vector<uint32_t> tokens{0, 1, 8, 63, 64, 200, kVocab - 1, 5};
-  for (const auto& [type, linear_class] : kTypeClasses) {
+  for (const auto& [type, linear_class] : matrix_kinds()) {
     SCOPED_TRACE(formats::traits(type).name);
     const auto rows = random_rows(type, kVocab, kWidth, 1);
     const auto weights = decode_rows(type, rows, kVocab, kWidth);

@@ -12,10 +12,14 @@
 
 namespace kimberlite::kernels {
 
-inline constexpr formats::GgmlType kPackedTypes[] = {
-    formats::GgmlType::f32,  formats::GgmlType::f16,  formats::GgmlType::bf16,
-    formats::GgmlType::q8_0, formats::GgmlType::q4_0, formats::GgmlType::q4_k,
-    formats::GgmlType::q6_k};
+/// Every type that kernels read.
+inline std::vector<formats::GgmlType> packed_types() {
+  std::vector<formats::GgmlType> types;
+  for (const formats::GgmlTraits& traits : formats::ggml_types()) {
+    if (can_pack(traits.type)) types.push_back(traits.type);
+  }
+  return types;
+}
 
 /// GGUF bytes of random rows: every code is drawn, scales are finite halves of both signs.
 inline std::vector<std::byte> random_rows(formats::GgmlType type, uint64_t n_rows, uint64_t n_cols,
@@ -44,9 +48,8 @@ inline std::vector<std::byte> random_rows(formats::GgmlType type, uint64_t n_row
   }
   for (std::byte& byte : rows) byte = static_cast<std::byte>(engine());
   for (uint64_t block = 0; block < n_bytes; block += traits.block_bytes) {
-    if (type == formats::GgmlType::q6_k) put_half(block + 208);
-    if (type != formats::GgmlType::q6_k) put_half(block);
-    if (type == formats::GgmlType::q4_k) put_half(block + 2);
+    for (const uint32_t offset : formats::half_offsets(type)) put_half(block + offset);
+    if (type == formats::GgmlType::mxfp4) rows[block] = std::byte(116 + engine() % 16);
   }
   return rows;
 }

@@ -19,6 +19,7 @@ struct Case {
   uint64_t n_cols;
 };
 constexpr Case kCases[] = {{1, 256}, {100, 768}, {193, 1024}};
+constexpr Case kBlockCase{70, 192};                  // where a block has at most 64 elements
 constexpr Case kFloatCases[] = {{65, 36}, {70, 7}};  // widths that are no whole step
 
 /// The product in double, and for each value a bound on the error of computing it in float32. The
@@ -107,10 +108,11 @@ class MatvecTest : public LinearTest {
 };
 
 TEST_F(MatvecTest, MatchesDoublePrecision) {
-  for (const GgmlType type : kPackedTypes) {
+  for (const GgmlType type : packed_types()) {
     for (const Case& shape : kCases) check(type, shape, 1, nullptr);
     for_each_variant(matvec_kernel(type, LinearClass::f32), [&](const auto& policy) {
       check(type, kCases[2], 2, &policy);
+      if (formats::traits(type).block_elems <= 64) check(type, kBlockCase, 3, &policy);
       if (type == GgmlType::f32 || type == GgmlType::bf16) {
         for (const Case& shape : kFloatCases) check(type, shape, 1, &policy);
       }
@@ -168,7 +170,7 @@ TEST_F(MatvecTest, DotInstructionsMatch) {
 }
 
 TEST_F(MatvecTest, ManyColumnsMatchDoublePrecision) {
-  for (const GgmlType type : kPackedTypes) check(type, kCases[1], 16, nullptr);
+  for (const GgmlType type : packed_types()) check(type, kCases[1], 16, nullptr);
   check(GgmlType::q4_0, kCases[1], 16, nullptr, LinearClass::int8_swar);
   check(GgmlType::q4_0, kCases[1], 16, nullptr, LinearClass::int8_dot);
   check(GgmlType::bf16, kFloatCases[0], 16, nullptr);
@@ -199,7 +201,7 @@ TEST_F(MatvecTest, ColumnsDoNotDependOnTheirNumber) {
     compare(pack(type, kRows, kCols, rows, linear_class), nullptr,
             linear_class == LinearClass::int8_swar ? 3 : 6);
   }
-  for (const GgmlType type : kPackedTypes) {
+  for (const GgmlType type : packed_types()) {
     SCOPED_TRACE(formats::traits(type).name);
     const PackedMatrix w = pack(type, kRows, kCols, random_rows(type, kRows, kCols, 4));
     const bool thorough = type == GgmlType::q4_0;

@@ -2,6 +2,7 @@
 #include "kernels/packed_matrix.hpp"
 
 #include "kernels/linear_support.hpp"
+#include "kernels/registry.hpp"
 
 namespace kimberlite::kernels {
 namespace {
@@ -32,30 +33,37 @@ std::vector<std::byte> random_bytes(uint64_t n, uint32_t seed) {
   return bytes;
 }
 
-struct TypeClass {
-  GgmlType type;
-  LinearClass linear_class;
-};
-constexpr TypeClass kTypeClasses[] = {
-    {GgmlType::f32, LinearClass::f32},        {GgmlType::f16, LinearClass::f32},
-    {GgmlType::bf16, LinearClass::f32},       {GgmlType::q8_0, LinearClass::f32},
-    {GgmlType::q8_0, LinearClass::int8_dot},  {GgmlType::q4_0, LinearClass::f32},
-    {GgmlType::q4_0, LinearClass::int8_dot},  {GgmlType::q4_0, LinearClass::int8_swar},
-    {GgmlType::q4_k, LinearClass::f32},       {GgmlType::q4_k, LinearClass::int8_dot},
-    {GgmlType::q4_k, LinearClass::int8_swar}, {GgmlType::q6_k, LinearClass::f32}};
+/// Bytes that a file may have: every bit pattern but for TQ1_0, which has bytes that are no number
+/// of five digits; they are not kept.
+std::vector<std::byte> file_bytes(GgmlType type, uint64_t n_elements, uint32_t seed) {
+  auto bytes = random_bytes(*formats::row_bytes(type, n_elements), seed);
+  if (type != GgmlType::tq1_0) return bytes;
+  std::mt19937 engine(seed);
+  std::vector<float> values(n_elements);
+  for (float& value : values) value = static_cast<float>(engine() % 3) - 1.0f;
+  formats::quantize_row(type, values.data(), bytes.data(), n_elements);
+  return bytes;
+}
 
 TEST(PackedMatrix, UnpacksToTheSameBytes) {
-  for (const auto& [type, linear_class] : kTypeClasses) {
+  for (const auto& [type, linear_class] : matrix_kinds()) {
     for (const uint64_t n_rows : {1, 64, 137}) {
       SCOPED_TRACE(::testing::Message() << formats::traits(type).name << " rows " << n_rows);
       const uint64_t n_cols = formats::traits(type).block_elems * 3ull;
-      const auto rows = random_bytes(n_rows * *formats::row_bytes(type, n_cols), 1);
+      const auto rows = file_bytes(type, n_rows * n_cols, 1);
       const Packed packed = pack_all(type, linear_class, n_rows, n_cols, rows);
       std::vector<std::byte> back(rows.size());
       unpack_rows(packed.layout, n_rows, packed.codes, packed.scales, back);
       EXPECT_EQ(back, rows);
     }
   }
+}
+
+TEST(PackedMatrix, TakesEveryTypeButCodebooks) {
+  for (const formats::GgmlTraits& traits : formats::ggml_types()) {
+    EXPECT_EQ(can_pack(traits.type), formats::can_dequantize(traits.type)) << traits.name;
+  }
+  EXPECT_EQ(packed_types().size(), 21u);
 }
 
 TEST(PackedMatrix, PadsFloatsOfAnyWidth) {
@@ -72,10 +80,12 @@ TEST(PackedMatrix, PadsFloatsOfAnyWidth) {
 }
 
 TEST(PackedMatrix, TakesNoMoreRoomThanTheFile) {
-  for (const auto& [type, linear_class] : kTypeClasses) {
+  for (const auto& [type, linear_class] : matrix_kinds()) {
     const PackedLayout layout = plan_packed(type, 256, 3840, vk::Caps{}, linear_class);
+    // TQ1_0 is kept as TQ2_0: two bits for a digit of 1.6.
+    const GgmlType as = type == GgmlType::tq1_0 ? GgmlType::tq2_0 : type;
     EXPECT_EQ(layout.shards[0].codes_bytes + layout.shards[0].scales_bytes,
-              256 * *formats::row_bytes(type, 3840))
+              256 * *formats::row_bytes(as, 3840))
         << formats::traits(type).name;
   }
 }
