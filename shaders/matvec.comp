@@ -1,7 +1,7 @@
 #version 450
-// y[c][first_row + r] = softcap(sum_k W[r][k] * x[c][k]) for a shard of a packed matrix, with
-// float32 activations, or with INT8 those of quant_act.comp; 1 to 8 columns for decode, tiles of
-// columns for prefill.
+// y[c][first_row + r] = softcap(scale * sum_k W[r][k] * x[c][k]) for a shard of a packed matrix,
+// with float32 activations, or with INT8 those of quant_act.comp; 1 to 8 columns for decode, tiles
+// of columns for prefill.
 //
 //   codes   wide [n_panels, n_steps, units]   src/kernels/packed_matrix.hpp
 //   scales  wide [n_panels, n_steps, units]   a dummy where the type has none

@@ -9,12 +9,13 @@ struct MatvecPush {
   u32 n_rows;     // rows of the shard that exist
   u32 y_stride;   // elements from one column of y to the next
   u32 n_columns;  // of x and y; the last tile may be wider
+  f32 scale;      // of the whole matrix
   f32 softcap;    // c in c * tanh(y / c); 0: none
   // Of products with experts, whose rows follow one another in the matrix.
   u32 expert_panels;  // of one expert
   u32 slots_per_row;  // slot s multiplies row s / slots_per_row of x
 };
-CHECK_PUSH(MatvecPush, 40)
+CHECK_PUSH(MatvecPush, 44)
 
 /// Up to COLUMNS slots of one expert; a tile without slots has count 0.
 struct ExpertTile {

@@ -40,7 +40,7 @@ void add_group(uint first, uint head[ROWS], uint b, uint h) {
 }
 
 void add_step(uint step) {
-  const uint at = panel * p.n_steps + step;
+  const uint at = first_step + step;
   const uint n_blocks = coded_blocks(FORMAT);
   const uint first_high = at * coded_scale_units(FORMAT);
   const uint first = first_high + coded_high_units(FORMAT);

@@ -1,5 +1,7 @@
-// store_panel: acc to y, with the sums of the K splits added first (SPLIT_K) and the soft cap.
-float finish_value(float value) {
+// store_panel: acc to y, with the sums of the K splits added first (SPLIT_K), the matrix's scale and
+// the soft cap.
+float finish_value(float sum) {
+  precise const float value = sum * p.scale;
   if (p.softcap == 0.0) return value;
   precise const float scaled = value / p.softcap;
   precise const float capped = p.softcap * accurate_tanh(scaled);

@@ -99,7 +99,7 @@ void add_embed(graph::Graph& graph, const PackedMatrix& table, const Tensor& col
     node.set_push(shaders::EmbedPush{
         static_cast<uint32_t>(table.n_steps), static_cast<uint32_t>(table.n_cols),
         static_cast<uint32_t>(table.n_rows), static_cast<uint32_t>(shard.first_row),
-        static_cast<uint32_t>(shard.n_rows), scale});
+        static_cast<uint32_t>(shard.n_rows), scale * table.scale});
     node.grid = {static_cast<uint32_t>(div_up<uint64_t>(n_blocks, workgroup)),
                  static_cast<uint32_t>(n), 1};
     node.bytes_touched = n * (table.n_bytes() / table.n_rows + table.n_cols * sizeof(float));

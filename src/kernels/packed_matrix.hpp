@@ -105,6 +105,7 @@ struct PackedMatrix {
   uint64_t n_cols = 0;
   uint64_t n_steps = 0;
   std::vector<Shard> shards;
+  float scale = 1.0f;  // of every weight, besides those of its blocks
 
   [[nodiscard]] uint64_t n_bytes() const;
 };

@@ -192,8 +192,9 @@ graph::Node make_node(const graph::Graph& graph, const Product& product, const S
   node.set_push(shaders::MatvecPush{
       static_cast<uint32_t>(shard_panels), static_cast<uint32_t>(w.n_steps),
       static_cast<uint32_t>(x.shape[1] / 4), static_cast<uint32_t>(shard.first_row),
-      static_cast<uint32_t>(shard.n_rows), static_cast<uint32_t>(y.shape[1]), n_columns, softcap,
-      static_cast<uint32_t>(expert_panels), experts != nullptr ? experts->slots_per_row : 1});
+      static_cast<uint32_t>(shard.n_rows), static_cast<uint32_t>(y.shape[1]), n_columns, w.scale,
+      softcap, static_cast<uint32_t>(expert_panels),
+      experts != nullptr ? experts->slots_per_row : 1});
   const uint32_t n_tiles = experts != nullptr ? static_cast<uint32_t>(experts->tiles.shape[0])
                                               : div_up(n_columns, tile_columns);
   const uint64_t n_groups = div_up<uint64_t>(tile_panels, shape.panels_per_workgroup());

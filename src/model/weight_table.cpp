@@ -12,6 +12,32 @@
 namespace kimberlite::model {
 namespace {
 
+/// The scale that a matrix may have besides those of its blocks: blk.0.attn_q.weight has
+/// blk.0.attn_q.scale. NVFP4 needs it, because its own scales have a small range.
+std::string scale_name(std::string_view matrix) {
+  constexpr std::string_view kEnding = ".weight";
+  return std::string(matrix.substr(0, matrix.size() - kEnding.size())) + ".scale";
+}
+
+/// What a file with this type is refused with.
+std::string refusal(formats::GgmlType type) {
+  using enum formats::GgmlType;
+  const std::string_view name = formats::traits(type).name;
+  switch (type) {
+    case iq1_s:
+    case iq1_m:
+    case iq2_xxs:
+    case iq2_xs:
+    case iq2_s:
+      return fmt::format("type {} is not supported; take a file in q2_k or iq4_xs instead", name);
+    case iq3_xxs:
+    case iq3_s:
+      return fmt::format("type {} is not supported; take a file in q3_k or iq4_xs instead", name);
+    default:
+      return fmt::format("type {} is not one that weights have", name);
+  }
+}
+
 /// Slowest axis first, without trailing ones of the file's four dimensions.
 std::vector<uint64_t> shape_of(const formats::TensorInfo& tensor) {
   return {tensor.ne.rend() - tensor.n_dims, tensor.ne.rend()};
@@ -173,12 +199,23 @@ Status WeightTable::add_scalar(std::string name, uint32_t layer, float& out) {
 Status WeightTable::add_matrix(std::string name, uint32_t layer, uint64_t n_rows, uint64_t n_cols,
                                kernels::PackedMatrix& out) {
   KL_ASSIGN(const formats::TensorInfo* source, find(name, {n_rows, n_cols}));
+  const std::string scale = scale_name(name);
+  if (source->type == formats::GgmlType::nvfp4 && file_->find_tensor(scale) != nullptr) {
+    KL_TRY(add_scalar(scale, layer, out.scale));
+  }
   return pack(std::move(name), layer, *source, n_rows, n_cols, out);
 }
 
 Status WeightTable::add_matrices(std::string name, uint32_t layer, uint64_t n, uint64_t n_rows,
                                  uint64_t n_cols, kernels::PackedMatrix& out) {
   KL_ASSIGN(const formats::TensorInfo* source, find(name, {n, n_rows, n_cols}));
+  if (source->type == formats::GgmlType::nvfp4) {
+    return Error{
+        ErrorCode::unsupported,
+        fmt::format("{}: {}: type nvfp4 is not supported for experts; take a file in mxfp4 "
+                    "or q4_0 instead",
+                    file_->path(), name)};
+  }
   return pack(std::move(name), layer, *source, n * n_rows, n_cols, out);
 }
 
@@ -186,9 +223,7 @@ Status WeightTable::pack(std::string name, uint32_t layer, const formats::Tensor
                          uint64_t n_rows, uint64_t n_cols, kernels::PackedMatrix& out) {
   if (!kernels::can_pack(source.type)) {
     return Error{ErrorCode::unsupported,
-                 fmt::format("{}: {}: type {} is not supported; f32, f16, bf16, q8_0, q4_0, q4_k "
-                             "and q6_k are",
-                             file_->path(), name, formats::traits(source.type).name)};
+                 fmt::format("{}: {}: {}", file_->path(), name, refusal(source.type))};
   }
   WeightEntry entry;
   entry.name = std::move(name);

@@ -47,6 +47,15 @@ TEST_F(EmbedTest, GathersScaledRows) {
   }
 }
 
+TEST_F(EmbedTest, TheScaleOfTheTableCounts) {
+  const auto rows = random_rows(GgmlType::nvfp4, kVocab, kWidth, 3);
+  PackedMatrix table = pack(GgmlType::nvfp4, kVocab, kWidth, rows);
+  const auto plain = gather(table, {3}, nullptr);
+  table.scale = 0.25f;
+  const auto scaled = gather(table, {3}, nullptr);
+  for (uint64_t i = 0; i < plain.size(); ++i) ASSERT_EQ(scaled[i], plain[i] * 0.25f);
+}
+
 TEST_F(EmbedTest, ShardsAndForeignTokens) {
   const auto rows = random_rows(GgmlType::q6_k, kVocab, kWidth, 2);
   const std::vector<uint32_t> tokens{0, 130, kVocab, UINT32_MAX, 66};

@@ -239,6 +239,22 @@ TEST_F(MatvecTest, SoftcapIsATanh) {
   }
 }
 
+TEST_F(MatvecTest, AScaleOfTheMatrixComesBeforeTheSoftcap) {
+  const Case shape{100, 256};
+  const auto rows = random_rows(GgmlType::nvfp4, shape.n_rows, shape.n_cols, 12);
+  const auto x = random_values(shape.n_cols, 13);
+  PackedMatrix w = pack(GgmlType::nvfp4, shape.n_rows, shape.n_cols, rows);
+  const auto plain = compute(w, x, 1, nullptr);
+  w.scale = 0.0037f;
+  const auto scaled = compute(w, x, 1, nullptr);
+  const auto capped = compute(w, x, 1, nullptr, {.softcap = 3.0f});
+  for (uint64_t i = 0; i < plain.size(); ++i) {
+    ASSERT_EQ(scaled[i], plain[i] * 0.0037f);
+    const double expected = 3.0 * std::tanh(scaled[i] / 3.0);
+    ASSERT_NEAR(capped[i], expected, std::abs(expected) * 8 * 0x1p-24);
+  }
+}
+
 // The tolerance sees what a wrong kernel would do: two rows' scales swapped within one block.
 TEST_F(MatvecTest, ToleranceSeesASwappedScale) {
   const Case shape{100, 768};

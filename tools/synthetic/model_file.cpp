@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <cstring>
 #include <optional>
 #include <thread>
 #include <utility>
@@ -115,34 +117,92 @@ std::vector<float> rope_divisors(const ModelShape& shape) {
   return divisors;
 }
 
-/// What the usual quantisers do: the router stays exact, the projection of the per-layer inputs
-/// nearly so, and down projections may have rows that are no whole super-blocks.
-GgmlType type_of(const TensorSpec& tensor, const ModelTypes& types) {
-  if (!tensor.is_matrix || tensor.name.ends_with("ffn_gate_inp.weight")) return GgmlType::f32;
-  const bool is_table = tensor.name.ends_with("token_embd.weight");
-  const GgmlType type = is_table ? types.embedding : types.matrices;
+/// A tensor of the file.
+struct StoredTensor {
+  TensorSpec source;      // whose values it has, or whose scale it is
+  GgmlType type;          // that the values are rounded to
+  bool is_scale = false;  // one float32, source.name with another ending
+
+  [[nodiscard]] std::string name() const {
+    if (!is_scale) return source.name;
+    return source.name.substr(0, source.name.rfind('.')) + ".scale";
+  }
+  [[nodiscard]] Affine map() const {
+    return affine(source.hash_name, source.ne[0], source.is_full);
+  }
+  /// Of the whole matrix: the largest value of an nvfp4 one is the largest code times the largest
+  /// scale of a block.
+  [[nodiscard]] float scale() const {
+    return type == GgmlType::nvfp4 ? map().spread / (6.0f * 448.0f) : 1.0f;
+  }
+};
+
+/// What the usual quantisers do with a matrix for which `type` was asked: the router stays exact,
+/// the projection of the per-layer inputs nearly so, and down projections may have rows that are no
+/// whole super-blocks.
+GgmlType stored_type(const TensorSpec& tensor, GgmlType type) {
+  if (tensor.name.ends_with("ffn_gate_inp.weight")) return GgmlType::f32;
   const uint64_t block = formats::traits(type).block_elems;
   if (tensor.name == "per_layer_model_proj.weight" && block > 1) return GgmlType::bf16;
   const bool is_down = tensor.name.find(".ffn_down") != std::string::npos;
   return is_down && block == 256 && tensor.ne[0] % block != 0 ? GgmlType::q8_0 : type;
 }
 
+std::vector<StoredTensor> list_stored(const ModelShape& shape, const ModelTypes& types) {
+  std::vector<StoredTensor> stored;
+  size_t n_matrices = 0;
+  for (const TensorSpec& tensor : list_tensors(shape)) {
+    GgmlType type = GgmlType::f32;
+    if (tensor.name.ends_with("token_embd.weight")) {
+      type = types.embedding;
+    } else if (tensor.is_matrix) {
+      type = stored_type(tensor, types.matrices[n_matrices++ % types.matrices.size()]);
+    }
+    stored.push_back({tensor, type});
+    if (type == GgmlType::nvfp4 && !types.as_f32) stored.push_back({tensor, type, true});
+  }
+  return stored;
+}
+
 /// Bytes of any run of whole blocks of one tensor.
 class TensorMaker {
  public:
-  TensorMaker(uint64_t seed, const TensorSpec& tensor, GgmlType type)
-      : type_(type),
-        map_(affine(tensor.hash_name, tensor.ne[0], tensor.is_full)),
-        half_(tensor.half),
-        matrix_elements_(half_ ? tensor.ne[0] * tensor.ne[1] : tensor.n_elements()),
-        from_blocks_(
-            is_always_blocks(type) ||
-            (can_make_blocks(type) && tensor.n_elements() * (half_ ? 2 : 1) > kExactElements)),
-        stream_(seed, from_blocks_
-                          ? fmt::format("{}#{}", tensor.hash_name, formats::traits(type).name)
-                          : tensor.hash_name) {}
+  TensorMaker(uint64_t seed, const StoredTensor& stored, bool as_f32)
+      : type_(stored.type),
+        as_f32_(as_f32),
+        scale_(stored.scale()),
+        map_(stored.map()),
+        half_(stored.source.half),
+        matrix_elements_(half_ ? stored.source.ne[0] * stored.source.ne[1]
+                               : stored.source.n_elements()),
+        from_blocks_(is_always_blocks(type_) ||
+                     (can_make_blocks(type_) &&
+                      stored.source.n_elements() * (half_ ? 2 : 1) > kExactElements)),
+        stream_(seed, from_blocks_ ? fmt::format("{}#{}", stored.source.hash_name,
+                                                 formats::traits(type_).name)
+                                   : stored.source.hash_name) {}
 
   void make(uint64_t first, uint64_t count, std::span<std::byte> bytes) const {
+    if (!as_f32_) {
+      make_blocks(first, count, bytes);
+      return;
+    }
+    std::vector<std::byte> blocks(*formats::row_bytes(type_, count));
+    make_blocks(first, count, blocks);
+    std::vector<float> values(count);
+    formats::dequantize_row(type_, blocks.data(), values.data(), count);
+    for (float& value : values) value *= scale_;
+    std::memcpy(bytes.data(), values.data(), bytes.size());
+  }
+
+ private:
+  /// Where element `at` is in the tensor whose hash this is.
+  [[nodiscard]] uint64_t hash_index(uint64_t at) const {
+    if (!half_) return at;
+    return (2 * (at / matrix_elements_) + *half_) * matrix_elements_ + at % matrix_elements_;
+  }
+
+  void make_blocks(uint64_t first, uint64_t count, std::span<std::byte> bytes) const {
     const formats::GgmlTraits& traits = formats::traits(type_);
     for (uint64_t done = 0; done < count;) {
       const uint64_t at = first + done;
@@ -154,13 +214,6 @@ class TensorMaker {
     }
   }
 
- private:
-  /// Where element `at` is in the tensor whose hash this is.
-  [[nodiscard]] uint64_t hash_index(uint64_t at) const {
-    if (!half_) return at;
-    return (2 * (at / matrix_elements_) + *half_) * matrix_elements_ + at % matrix_elements_;
-  }
-
   void make_run(uint64_t first, uint64_t count, std::span<std::byte> bytes) const {
     if (from_blocks_) {
       const uint64_t first_block = first / formats::traits(type_).block_elems;
@@ -169,10 +222,15 @@ class TensorMaker {
     }
     std::vector<float> values(count);
     fill_values(stream_, map_, first, values);
+    if (scale_ != 1.0f) {
+      for (float& value : values) value /= scale_;
+    }
     formats::quantize_row(type_, values.data(), bytes.data(), count);
   }
 
   GgmlType type_;
+  bool as_f32_;
+  float scale_;
   Affine map_;
   std::optional<uint32_t> half_;
   uint64_t matrix_elements_;  // of what is one run of the hash: a matrix of halves, or the tensor
@@ -230,7 +288,9 @@ Status check(const ModelShape& shape, const ModelTypes& types) {
                              "them is of the kind of layer {}",
                              shape.n_layers, shape.n_shared_kv, layer)};
   }
-  for (const GgmlType type : {types.matrices, types.embedding}) {
+  std::vector<GgmlType> all(types.matrices);
+  all.push_back(types.embedding);
+  for (const GgmlType type : all) {
     if (formats::can_quantize(type)) continue;
     return Error{
         ErrorCode::invalid_argument,
@@ -247,20 +307,29 @@ Status write_model(const ModelShape& shape, uint64_t seed, ModelTypes types,
                    const std::string& path, const formats::WriteProgress& progress) {
   KL_TRY(check(shape, types));
   GgufWriter writer;
-  set_hyperparameters(shape, types.matrices, writer);
+  set_hyperparameters(shape, types.as_f32 ? GgmlType::f32 : types.matrices[0], writer);
   set_tokenizer(shape.vocab, writer);
-  const std::vector<TensorSpec> tensors = list_tensors(shape);
-  for (const TensorSpec& tensor : tensors) {
-    KL_TRY(writer.add_tensor(tensor.name, type_of(tensor, types), tensor.ne));
+  const std::vector<StoredTensor> tensors = list_stored(shape, types);
+  const auto type_of = [&](const StoredTensor& stored) {
+    return types.as_f32 ? GgmlType::f32 : stored.type;
+  };
+  const std::array<uint64_t, 1> one{1};
+  for (const StoredTensor& stored : tensors) {
+    const auto ne = stored.is_scale ? std::span<const uint64_t>(one) : stored.source.ne;
+    KL_TRY(writer.add_tensor(stored.name(), stored.is_scale ? GgmlType::f32 : type_of(stored), ne));
   }
   const auto source = [&](size_t index, const formats::ByteSink& sink) -> Status {
-    const TensorSpec& tensor = tensors[index];
-    if (tensor.name == "rope_freqs.weight") {
+    const StoredTensor& stored = tensors[index];
+    if (stored.is_scale) {
+      const float scale = stored.scale();
+      return sink(std::as_bytes(std::span(&scale, 1)));
+    }
+    if (stored.source.name == "rope_freqs.weight") {
       const std::vector<float> divisors = rope_divisors(shape);
       return sink(std::as_bytes(std::span<const float>(divisors)));
     }
-    const GgmlType type = type_of(tensor, types);
-    return push_tensor(TensorMaker(seed, tensor, type), type, tensor.n_elements(), sink);
+    return push_tensor(TensorMaker(seed, stored, types.as_f32), type_of(stored),
+                       stored.source.n_elements(), sink);
   };
   return writer.write(path, source, progress);
 }
@@ -268,7 +337,7 @@ Status write_model(const ModelShape& shape, uint64_t seed, ModelTypes types,
 std::vector<float> make_values(const ModelShape& shape, uint64_t seed, const TensorSpec& tensor) {
   if (tensor.name == "rope_freqs.weight") return rope_divisors(shape);
   std::vector<float> values(tensor.n_elements());
-  TensorMaker(seed, tensor, GgmlType::f32)
+  TensorMaker(seed, {tensor, GgmlType::f32}, /*as_f32=*/false)
       .make(0, values.size(), std::as_writable_bytes(std::span(values)));
   return values;
 }

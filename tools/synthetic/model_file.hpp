@@ -15,17 +15,19 @@ namespace kimberlite::synthetic {
 /// always f32, the projection of the per-layer inputs is at least bf16, and down projections whose
 /// rows are no whole super-blocks are q8_0 where a K type is asked for.
 struct ModelTypes {
-  ModelTypes(formats::GgmlType all) : matrices(all), embedding(all) {}
+  ModelTypes(formats::GgmlType all) : matrices{all}, embedding(all) {}
   ModelTypes(formats::GgmlType layers, formats::GgmlType table)
-      : matrices(layers), embedding(table) {}
+      : matrices{layers}, embedding(table) {}
 
-  formats::GgmlType matrices;   // of the layers
-  formats::GgmlType embedding;  // token_embd.weight, which is the output head too, and per layer
+  std::vector<formats::GgmlType> matrices;  // of the layers, in turn in the order of the file
+  formats::GgmlType embedding;              // token_embd.weight, also the head, and per layer
+  bool as_f32 = false;  // store what those types stand for, so that another file computes the same
 };
 
 /// Writes `path` with all metadata, a synthetic tokenizer and hash weights. A matrix of a tiny
 /// model holds exactly the hash values, quantised where `types` says so; q4_0 and q8_0 matrices of
-/// more than kExactElements elements, and all q4_k and q6_k ones, are random valid blocks. Streams
+/// more than kExactElements elements, and all q4_k and q6_k ones, are random valid blocks. An nvfp4
+/// matrix NAME.weight has a scale NAME.scale. Streams
 /// with two threads; memory use is a few MiB whatever the size. `progress` may cancel. Errors:
 /// invalid_argument (a type that cannot be made, rows that are no whole blocks, a vocabulary under
 /// kMinVocab, layers without an earlier one to share with), io, cancelled.
