@@ -47,7 +47,7 @@ foreach(type F32 F16 BF16 Q8_0 Q4_0 Q4_K Q6_K CODED)
     elseif(type STREQUAL "Q8_0")
       kimberlite_module(embed_${name}_plain${texel} SOURCE embed.comp DEFINES ${defines} PLAIN)
     endif()
-    if(type MATCHES "^(Q4|Q8)")
+    if(type MATCHES "^(Q4|Q8|CODED)")
       kimberlite_module(matvec_${name}_int8${texel} SOURCE matvec.comp DEFINES ${defines} INT8)
       kimberlite_module(matvec_${name}_int8_panel_dot${texel} SOURCE matvec.comp
                         DEFINES ${defines} INT8 HAS_DOT)

@@ -82,6 +82,7 @@ int dot4(uint a, uint b) {
 }
 #endif
 
+#ifndef TYPE_CODED
 #ifdef TYPE_Q8_0
 #define UNITS 2
 #else
@@ -115,6 +116,7 @@ void add_block(uint first, uint block) {
     }
   }
 }
+#endif  // TYPE_CODED
 #endif
 
 float x_scale[COLUMNS];
@@ -173,4 +175,6 @@ void add_step(uint step) {
     }
   }
 }
+#elif defined(TYPE_CODED)
+#include "common/panel_product_int8_coded.glsl"
 #endif

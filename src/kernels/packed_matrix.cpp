@@ -48,7 +48,7 @@ bool class_fits(GgmlType type, LinearClass linear_class) {
     case LinearClass::f32:
       return true;
     case LinearClass::int8_dot:
-      return is_q4 || type == GgmlType::q8_0;
+      return is_q4 || type == GgmlType::q8_0 || find_coded_format(type).has_value();
     case LinearClass::int8_swar:
       return is_q4;
   }

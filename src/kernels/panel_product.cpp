@@ -61,32 +61,40 @@ KL_FLOAT_KERNELS(kQ4_K, "q4_k")
 KL_FLOAT_KERNELS(kQ6_K, "q6_k")
 #undef KL_FLOAT_KERNELS
 
-KL_FLOAT_VARIANTS(kCoded, "coded")
-#undef KL_FLOAT_VARIANTS
-struct CodedKernels {
-  GgmlType type;
-  Kernels kernels;
-};
-#define KL_CODED_KERNELS(type) \
-  CodedKernels{                \
-      GgmlType::type,          \
-      {describe("matvec_" #type, kCodedDecode), describe("matmul_" #type, kCodedPrefill)}},
-constexpr std::array kCodedKernels{KL_CODED_TYPES(KL_CODED_KERNELS)};
-#undef KL_CODED_KERNELS
-
-#define KL_DOT_KERNELS(name, layout)                                                               \
+#define KL_DOT_VARIANTS(name, module)                                                              \
   constexpr std::array name##Decode{                                                               \
-      Variant{"split_dot", "matvec_" layout "_split_dot", has_split_dot},                          \
-      Variant{"panel_dot", "matvec_" layout "_panel_dot", has_dot},                                \
-      Variant{"panel", "matvec_" layout}};                                                         \
-  constexpr std::array name##Prefill{Variant{"panel_dot", "matvec_" layout "_panel_dot", has_dot}, \
-                                     Variant{"panel", "matvec_" layout}};                          \
-  constexpr Kernels name{describe("matvec_" layout, name##Decode),                                 \
+      Variant{"split_dot", "matvec_" module "_split_dot", has_split_dot},                          \
+      Variant{"panel_dot", "matvec_" module "_panel_dot", has_dot},                                \
+      Variant{"panel", "matvec_" module}};                                                         \
+  constexpr std::array name##Prefill{Variant{"panel_dot", "matvec_" module "_panel_dot", has_dot}, \
+                                     Variant{"panel", "matvec_" module}};
+#define KL_DOT_KERNELS(name, layout)                               \
+  KL_DOT_VARIANTS(name, layout)                                    \
+  constexpr Kernels name{describe("matvec_" layout, name##Decode), \
                          describe("matmul_" layout, name##Prefill)};
 KL_DOT_KERNELS(kQ8_0Int8, "q8_0_int8")
 KL_DOT_KERNELS(kQ4_0Int8, "q4_0_int8")
 KL_DOT_KERNELS(kQ4_KInt8, "q4_k_int8")
 #undef KL_DOT_KERNELS
+
+// Types of shaders/common/coded.h: kernels of their own names, the same modules.
+KL_FLOAT_VARIANTS(kCoded, "coded")
+KL_DOT_VARIANTS(kCodedInt8, "coded_int8")
+#undef KL_FLOAT_VARIANTS
+#undef KL_DOT_VARIANTS
+struct CodedKernels {
+  GgmlType type;
+  Kernels f32;
+  Kernels int8_dot;
+};
+#define KL_CODED_KERNELS(type)                                                             \
+  CodedKernels{                                                                            \
+      GgmlType::type,                                                                      \
+      {describe("matvec_" #type, kCodedDecode), describe("matmul_" #type, kCodedPrefill)}, \
+      {describe("matvec_" #type "_int8", kCodedInt8Decode),                                \
+       describe("matmul_" #type "_int8", kCodedInt8Prefill)}},
+constexpr std::array kCodedKernels{KL_CODED_TYPES(KL_CODED_KERNELS)};
+#undef KL_CODED_KERNELS
 
 #define KL_SWAR_KERNELS(name, layout)                                 \
   constexpr std::array name##Any{Variant{"panel", "matvec_" layout}}; \
@@ -113,16 +121,19 @@ const Kernels& float_kernels(GgmlType type) {
     case GgmlType::q6_k:
       return kQ6_K;
     default:
-      break;
+      KL_CHECK(false, "a type that kernels cannot read");
+      return kF32;
   }
-  const auto* coded = std::ranges::find(kCodedKernels, type, &CodedKernels::type);
-  KL_CHECK(coded != kCodedKernels.end(), "a type that kernels cannot read");
-  return coded->kernels;
 }
 
 const Kernels& find_kernels(GgmlType type, LinearClass linear_class) {
-  if (linear_class == LinearClass::f32) return float_kernels(type);
   const bool dot = linear_class == LinearClass::int8_dot;
+  const auto* coded = std::ranges::find(kCodedKernels, type, &CodedKernels::type);
+  if (coded != kCodedKernels.end()) {
+    KL_CHECK(linear_class != LinearClass::int8_swar, "a class that the type does not have");
+    return dot ? coded->int8_dot : coded->f32;
+  }
+  if (linear_class == LinearClass::f32) return float_kernels(type);
   if (type == GgmlType::q4_0) return dot ? kQ4_0Int8 : kQ4_0Pairs;
   if (type == GgmlType::q4_k) return dot ? kQ4_KInt8 : kQ4_KPairs;
   KL_CHECK(type == GgmlType::q8_0 && dot, "a class that the type does not have");

@@ -24,21 +24,25 @@ using graph::KernelDesc;
 namespace {
 
 #define KL_FLOAT_KIND(type) MatrixKind{GgmlType::type, LinearClass::f32},
+#define KL_DOT_KIND(type) MatrixKind{GgmlType::type, LinearClass::int8_dot},
+// clang-format off: a macro that ends with a comma
 constexpr std::array kMatrixKinds{
-    KL_CODED_TYPES(KL_FLOAT_KIND) MatrixKind{GgmlType::f32, LinearClass::f32},
+    MatrixKind{GgmlType::f32, LinearClass::f32},
     MatrixKind{GgmlType::f16, LinearClass::f32},
     MatrixKind{GgmlType::bf16, LinearClass::f32},
     MatrixKind{GgmlType::q8_0, LinearClass::f32},
     MatrixKind{GgmlType::q4_0, LinearClass::f32},
     MatrixKind{GgmlType::q4_k, LinearClass::f32},
     MatrixKind{GgmlType::q6_k, LinearClass::f32},
-    MatrixKind{GgmlType::q8_0, LinearClass::int8_dot},
+    KL_CODED_TYPES(KL_FLOAT_KIND) MatrixKind{GgmlType::q8_0, LinearClass::int8_dot},
     MatrixKind{GgmlType::q4_0, LinearClass::int8_dot},
     MatrixKind{GgmlType::q4_k, LinearClass::int8_dot},
-    MatrixKind{GgmlType::q4_0, LinearClass::int8_swar},
+    KL_CODED_TYPES(KL_DOT_KIND) MatrixKind{GgmlType::q4_0, LinearClass::int8_swar},
     MatrixKind{GgmlType::q4_k, LinearClass::int8_swar},
 };
+// clang-format on
 #undef KL_FLOAT_KIND
+#undef KL_DOT_KIND
 
 std::vector<const KernelDesc*> list_kernels() {
   std::vector<const KernelDesc*> all{&kRmsNorm,

@@ -3,6 +3,7 @@
 #include "kernels/linear_support.hpp"
 #include "kernels/matmul.hpp"
 #include "kernels/quant_act.hpp"
+#include "kernels/registry.hpp"
 #include "shaders/modules.hpp"
 
 namespace kimberlite::kernels {
@@ -120,18 +121,17 @@ TEST_F(MatvecTest, MatchesDoublePrecision) {
   }
 }
 
-struct TypeClass {
-  GgmlType type;
-  LinearClass linear_class;
-};
-constexpr TypeClass kInt8[] = {{GgmlType::q4_0, LinearClass::int8_swar},
-                               {GgmlType::q4_k, LinearClass::int8_swar},
-                               {GgmlType::q4_0, LinearClass::int8_dot},
-                               {GgmlType::q4_k, LinearClass::int8_dot},
-                               {GgmlType::q8_0, LinearClass::int8_dot}};
+/// Every type with an int8 class.
+std::vector<MatrixKind> int8_kinds() {
+  std::vector<MatrixKind> kinds;
+  for (const MatrixKind& kind : matrix_kinds()) {
+    if (kind.linear_class != LinearClass::f32) kinds.push_back(kind);
+  }
+  return kinds;
+}
 
 TEST_F(MatvecTest, Int8ClassesAreExactButForTheSumOfBlocks) {
-  for (const auto& [type, linear_class] : kInt8) {
+  for (const auto& [type, linear_class] : int8_kinds()) {
     SCOPED_TRACE(static_cast<int>(linear_class));
     check(type, kCases[1], 1, nullptr, linear_class);
     for_each_variant(matvec_kernel(type, linear_class),
@@ -161,7 +161,7 @@ TEST_F(MatvecTest, SwarFieldsHoldTheLargestSums) {
 // OpSDot itself, also on drivers that emulate it.
 TEST_F(MatvecTest, DotInstructionsMatch) {
   caps_.has_int8_dot = true;
-  for (const auto& [type, linear_class] : kInt8) {
+  for (const auto& [type, linear_class] : int8_kinds()) {
     if (linear_class != LinearClass::int8_dot) continue;
     for_each_variant(matvec_kernel(type, linear_class), [&](const auto& policy) {
       check(type, kCases[1], 1, &policy, LinearClass::int8_dot);
@@ -195,7 +195,7 @@ TEST_F(MatvecTest, ColumnsDoNotDependOnTheirNumber) {
       for (uint64_t i = 0; i < y.size(); ++i) ASSERT_EQ(y[i], alone[i]) << "n " << n << " at " << i;
     }
   };
-  for (const auto& [type, linear_class] : kInt8) {
+  for (const auto& [type, linear_class] : int8_kinds()) {
     SCOPED_TRACE(formats::traits(type).name);
     const auto rows = random_rows(type, kRows, kCols, 4);
     compare(pack(type, kRows, kCols, rows, linear_class), nullptr,

@@ -1,0 +1,67 @@
+// add_step for the formats of coded.h with int8 activations, included by panel_product_int8.glsl.
+#define FORMAT_CONSTANT 7
+#include "common/coded.glsl"
+
+uint table_bytes(uint codes) {
+  return uint(table_value(codes & 15) & 0xff) | uint(table_value(codes >> 8 & 15) & 0xff) << 8 |
+         uint(table_value(codes >> 16 & 15) & 0xff) << 16 | uint(table_value(codes >> 24)) << 24;
+}
+
+// total += the products of half h of a block, of which `unit` and `high` have every row's codes.
+void add_half(uvec4 unit[ROWS], uint high[ROWS], uint b, uint h) {
+  uvec4 xs[COLUMNS];
+  [[unroll]] for (uint c = 0; c < COLUMNS; ++c) {
+    xs[c] = LOAD_WIDE(x, (column0 + c) * p.x_units + x_block * X_UNITS + h);
+    if (!coded_has_small_groups(FORMAT)) continue;
+    x_sum[c] = 0;
+    [[unroll]] for (uint j = 0; j < 4; ++j) x_sum[c] += dot4(0x01010101, xs[c][j]);
+  }
+  [[unroll]] for (uint j = 0; j < 4; ++j) {
+    [[unroll]] for (uint g = 0; g < ROWS; ++g) {
+      const uint codes = four_codes(unit[g], high[g], b, h * 4 + j);
+      const uint w = has_table() ? table_bytes(codes) : codes;
+      [[unroll]] for (uint c = 0; c < COLUMNS; ++c) total[g * COLUMNS + c] += dot4(w, xs[c][j]);
+    }
+  }
+}
+
+// acc += x_scale * (scale * total - min * x_sum), for the group that ends with half h of block b.
+void add_group(uint first, uint head[ROWS], uint b, uint h) {
+  [[unroll]] for (uint g = 0; g < ROWS; ++g) {
+    const vec2 factors = group_factors(first, head[g], b, h, g);
+    [[unroll]] for (uint c = 0; c < COLUMNS; ++c) {
+      const uint i = g * COLUMNS + c;
+      precise const vec2 scaled = factors * x_scale[c];
+      precise const float least = has_table() ? acc[i] : fma(-scaled.y, float(x_sum[c]), acc[i]);
+      precise const float sum = fma(scaled.x, float(total[i]), least);
+      acc[i] = sum;
+    }
+  }
+}
+
+void add_step(uint step) {
+  const uint at = panel * p.n_steps + step;
+  const uint n_blocks = coded_blocks(FORMAT);
+  const uint first_high = at * coded_scale_units(FORMAT);
+  const uint first = first_high + coded_high_units(FORMAT);
+  const uint first_unit = at * (n_blocks * coded_bits(FORMAT) / 4);
+  uint head[ROWS];
+  [[unroll]] for (uint g = 0; g < ROWS; ++g) head[g] = step_head(first, g);
+  for (uint b = 0; b < n_blocks; ++b) {
+    x_block = step * n_blocks + b;
+    uvec4 unit[ROWS];
+    uint high[ROWS];
+    [[unroll]] for (uint g = 0; g < ROWS; ++g) {
+      unit[g] = LOAD_WIDE(codes, (first_unit + b * coded_bits(FORMAT) / 4) * 64 + row_of(g));
+      high[g] = coded_has_high(FORMAT) ? scale_word(first_high + b * 16, g) : 0;
+    }
+    read_x_scales();
+    [[unroll]] for (uint h = 0; h < 2; ++h) {
+      const bool starts = h == 0 || coded_has_small_groups(FORMAT);
+      const bool ends = h == 1 || coded_has_small_groups(FORMAT);
+      if (starts) clear_total();
+      add_half(unit, high, b, h);
+      if (ends) add_group(first, head, b, h);
+    }
+  }
+}
