@@ -39,17 +39,22 @@ struct Product {
 };
 
 // Shapes of the 12B: attention output, gate or up, down; and one that comes from memory.
-constexpr Product kMatvecs[] = {{GgmlType::q4_0, 3840, 3840, 1},  {GgmlType::q4_0, 3840, 3840, 2},
-                                {GgmlType::q4_0, 3840, 3840, 4},  {GgmlType::q4_0, 3840, 3840, 8},
-                                {GgmlType::q4_0, 15360, 3840, 1}, {GgmlType::q4_0, 3840, 15360, 1},
-                                {GgmlType::q4_0, 65536, 3840, 1}, {GgmlType::q4_k, 3840, 3840, 1},
-                                {GgmlType::q6_k, 3840, 3840, 1},  {GgmlType::q6_k, 65536, 3840, 1},
-                                {GgmlType::q8_0, 3840, 3840, 1},  {GgmlType::f16, 3840, 3840, 1},
-                                {GgmlType::bf16, 3840, 3840, 1},  {GgmlType::f32, 3840, 3840, 1}};
+constexpr Product kMatvecs[] = {{GgmlType::q4_0, 3840, 3840, 1},   {GgmlType::q4_0, 3840, 3840, 2},
+                                {GgmlType::q4_0, 3840, 3840, 4},   {GgmlType::q4_0, 3840, 3840, 8},
+                                {GgmlType::q4_0, 15360, 3840, 1},  {GgmlType::q4_0, 3840, 15360, 1},
+                                {GgmlType::q4_0, 65536, 3840, 1},  {GgmlType::q4_k, 3840, 3840, 1},
+                                {GgmlType::q6_k, 3840, 3840, 1},   {GgmlType::q6_k, 65536, 3840, 1},
+                                {GgmlType::q8_0, 3840, 3840, 1},   {GgmlType::f16, 3840, 3840, 1},
+                                {GgmlType::bf16, 3840, 3840, 1},   {GgmlType::f32, 3840, 3840, 1},
+                                {GgmlType::q5_k, 3840, 3840, 1},   {GgmlType::q5_0, 3840, 3840, 1},
+                                {GgmlType::q3_k, 3840, 3840, 1},   {GgmlType::q2_k, 3840, 3840, 1},
+                                {GgmlType::iq4_xs, 3840, 3840, 1}, {GgmlType::mxfp4, 3840, 3840, 1},
+                                {GgmlType::nvfp4, 3840, 3840, 1}};
 constexpr Product kMatmuls[] = {
     {GgmlType::q4_0, 3840, 3840, 64},  {GgmlType::q4_0, 15360, 3840, 64},
     {GgmlType::q4_0, 3840, 3840, 256}, {GgmlType::q4_k, 3840, 3840, 64},
-    {GgmlType::q6_k, 3840, 3840, 64},  {GgmlType::bf16, 3840, 3840, 64}};
+    {GgmlType::q6_k, 3840, 3840, 64},  {GgmlType::bf16, 3840, 3840, 64},
+    {GgmlType::q5_k, 3840, 3840, 64},  {GgmlType::iq4_xs, 3840, 3840, 64}};
 
 std::string product_name(const Product& product, LinearClass linear_class) {
   const char* suffix = linear_class == LinearClass::f32 ? " f32" : " int8";
