@@ -21,8 +21,8 @@ struct Plane {
 struct CodedType {
   uint32_t format;
   size_t block_bytes;
-  void (*load)(const std::byte* block, uint8_t* codes);
-  void (*store)(const uint8_t* codes, std::byte* block);  // into zeros
+  void (*load)(const std::byte* block, uint8_t* codes);  // into zeros, like store
+  void (*store)(const uint8_t* codes, std::byte* block);
   std::array<Plane, kMaxPlanes> planes{};
 };
 
@@ -31,13 +31,24 @@ uint32_t bits_of(std::byte byte, size_t shift, uint32_t mask) {
   return std::to_integer<uint32_t>(byte) >> shift & mask;
 }
 
-// n_groups groups of 2 * kHalf elements, kHalf bytes each: low nibbles their first half.
+constexpr uint64_t kEightOnes = 0x0101010101010101;
+
+/// ORs eight codes at a time.
+void or_codes(uint8_t* codes, uint64_t eight) {
+  uint64_t before = 0;
+  std::memcpy(&before, codes, 8);
+  before |= eight;
+  std::memcpy(codes, &before, 8);
+}
+
+// kGroups groups of 2 * kHalf elements, kHalf bytes each: low nibbles their first half.
 template <size_t kAt, size_t kGroups, size_t kHalf>
 void load_nibbles(const std::byte* block, uint8_t* codes) {
-  for (size_t i = 0; i < kGroups * kHalf; ++i) {
-    uint8_t* group = codes + i / kHalf * 2 * kHalf + i % kHalf;
-    group[0] = static_cast<uint8_t>(bits_of(block[kAt + i], 0, 15));
-    group[kHalf] = static_cast<uint8_t>(bits_of(block[kAt + i], 4, 15));
+  for (size_t at = 0; at < kGroups * kHalf; at += 8) {
+    const auto bytes = load<uint64_t>(block + kAt + at);
+    uint8_t* group = codes + at / kHalf * 2 * kHalf + at % kHalf;
+    or_codes(group, bytes & 15 * kEightOnes);
+    or_codes(group + kHalf, bytes >> 4 & 15 * kEightOnes);
   }
 }
 template <size_t kAt, size_t kGroups, size_t kHalf>
@@ -48,14 +59,17 @@ void store_nibbles(const uint8_t* codes, std::byte* block) {
   }
 }
 
+/// The bits of a byte to eight bytes: each byte keeps its bit, then a sum carries it to bit 7.
+uint64_t spread_byte(std::byte byte) {
+  const uint64_t kept = std::to_integer<uint64_t>(byte) * kEightOnes & 0x8040201008040201;
+  return (kept + 0x00406070787c7e7f) >> 7 & kEightOnes;
+}
+
 // Q5_0, Q5_1: nibbles, and the fifth bits of 32 elements in four bytes.
 template <size_t kHighAt, size_t kAt>
 void load_five_bits(const std::byte* block, uint8_t* codes) {
   load_nibbles<kAt, 1, 16>(block, codes);
-  const auto high = load<uint32_t>(block + kHighAt);
-  for (size_t i = 0; i < 32; ++i) {
-    codes[i] = static_cast<uint8_t>(codes[i] | (high >> i & 1) << 4);
-  }
+  for (size_t i = 0; i < 4; ++i) or_codes(codes + 8 * i, spread_byte(block[kHighAt + i]) << 4);
 }
 template <size_t kHighAt, size_t kAt>
 void store_five_bits(const uint8_t* codes, std::byte* block) {
@@ -68,8 +82,9 @@ void store_five_bits(const uint8_t* codes, std::byte* block) {
 // One bit of each of 256 elements: bit i / 32 of byte i % 32.
 template <size_t kAt, int kShift>
 void load_high(const std::byte* block, uint8_t* codes) {
-  for (size_t i = 0; i < 256; ++i) {
-    codes[i] = static_cast<uint8_t>(codes[i] | bits_of(block[kAt + i % 32], i / 32, 1) << kShift);
+  for (size_t l = 0; l < 32; l += 8) {
+    const auto bits = load<uint64_t>(block + kAt + l);
+    for (size_t g = 0; g < 8; ++g) or_codes(codes + 32 * g + l, (bits >> g & kEightOnes) << kShift);
   }
 }
 template <size_t kAt, int kShift>
@@ -92,8 +107,10 @@ void store_q5_k(const uint8_t* codes, std::byte* block) {
 // Q2_K, Q3_K, TQ2_0: element 128 h + 32 k + l is bits 2k of byte 32 h + l.
 template <size_t kAt>
 void load_two_bits(const std::byte* block, uint8_t* codes) {
-  for (size_t i = 0; i < 256; ++i) {
-    codes[i] = static_cast<uint8_t>(bits_of(block[kAt + i / 128 * 32 + i % 32], i / 32 % 4 * 2, 3));
+  for (size_t l = 0; l < 64; l += 8) {
+    const auto bits = load<uint64_t>(block + kAt + l);
+    uint8_t* half = codes + l / 32 * 128 + l % 32;
+    for (size_t k = 0; k < 4; ++k) or_codes(half + 32 * k, bits >> (2 * k) & 3 * kEightOnes);
   }
 }
 template <size_t kAt>
@@ -115,9 +132,14 @@ void store_q3_k(const uint8_t* codes, std::byte* block) {
 // Q1_0, Q2_0: 128 bits from byte 2 on, from the low bits of each byte on.
 template <size_t kBits>
 void load_packed(const std::byte* block, uint8_t* codes) {
-  for (size_t i = 0; i < 128 / kBits; ++i) {
-    const size_t bit = i * kBits;
-    codes[i] = static_cast<uint8_t>(bits_of(block[2 + bit / 8], bit % 8, (1u << kBits) - 1));
+  for (size_t i = 0; i < 16; ++i) {
+    if constexpr (kBits == 1) {
+      or_codes(codes + 8 * i, spread_byte(block[2 + i]));
+    } else {
+      const auto byte = std::to_integer<uint32_t>(block[2 + i]);
+      const uint32_t four = (byte | byte << 6 | byte << 12 | byte << 18) & 0x03030303;
+      std::memcpy(codes + 4 * i, &four, 4);
+    }
   }
 }
 template <size_t kBits>
@@ -254,7 +276,7 @@ constexpr size_t first_scale(uint32_t format) { return size_t{coded_high_units(f
 
 template <const CodedType& kType>
 void pack_step(const std::byte* src, const Target& to) {
-  std::array<uint8_t, 256> codes{};
+  std::array<uint8_t, 32 * coded_blocks(kType.format)> codes{};
   kType.load(src, codes.data());
   for (size_t b = 0; b < coded_blocks(kType.format); ++b) {
     put_block<kType.format>(codes.data() + 32 * b, to, b);
@@ -271,7 +293,7 @@ void pack_step(const std::byte* src, const Target& to) {
 template <const CodedType& kType>
 void unpack_step(const Source& from, std::byte* dst) {
   std::memset(dst, 0, kType.block_bytes);
-  std::array<uint8_t, 256> codes{};
+  std::array<uint8_t, 32 * coded_blocks(kType.format)> codes{};
   for (size_t b = 0; b < coded_blocks(kType.format); ++b) {
     take_block<kType.format>(from, b, codes.data() + 32 * b);
   }
