@@ -173,6 +173,7 @@ TEST_F(MatvecTest, ManyColumnsMatchDoublePrecision) {
   for (const GgmlType type : packed_types()) check(type, kCases[1], 16, nullptr);
   check(GgmlType::q4_0, kCases[1], 16, nullptr, LinearClass::int8_swar);
   check(GgmlType::q4_0, kCases[1], 16, nullptr, LinearClass::int8_dot);
+  check(GgmlType::q3_k, kCases[1], 16, nullptr, LinearClass::int8_dot);
   check(GgmlType::bf16, kFloatCases[0], 16, nullptr);
   for_each_variant(matmul_kernel(GgmlType::q4_0, LinearClass::f32),
                    [&](const auto& policy) { check(GgmlType::q4_0, kCases[2], 24, &policy); });

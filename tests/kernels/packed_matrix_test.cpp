@@ -115,10 +115,13 @@ TEST(PackedMatrix, ClassesFollowTheDevice) {
   EXPECT_EQ(pick(GgmlType::q4_0, cpu, false), LinearClass::int8_swar);
   EXPECT_EQ(pick(GgmlType::q4_0, cpu, true), LinearClass::f32);
   EXPECT_EQ(pick(GgmlType::q6_k, cpu, false), LinearClass::f32);
+  EXPECT_EQ(pick(GgmlType::q5_k, cpu, false), LinearClass::f32);
   vk::Caps gpu;
   EXPECT_EQ(pick(GgmlType::q4_0, gpu, false), LinearClass::f32);
   gpu.has_int8_dot = true;
   EXPECT_EQ(pick(GgmlType::q8_0, gpu, false), LinearClass::int8_dot);
+  EXPECT_EQ(pick(GgmlType::q5_k, gpu, false), LinearClass::int8_dot);
+  EXPECT_EQ(pick(GgmlType::q5_k, gpu, true), LinearClass::f32);
   EXPECT_EQ(pick(GgmlType::bf16, gpu, false), LinearClass::f32);
 }
 

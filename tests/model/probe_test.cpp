@@ -8,6 +8,7 @@
 #include <fstream>
 #include <random>
 
+#include "formats/quant.hpp"
 #include "kernels/reference.hpp"
 #include "model/linear_policy.hpp"
 #include "runtime/engine.hpp"
@@ -218,13 +219,19 @@ TEST_F(ProbeTest, ACacheOfAnotherDriverOrADamagedOneIsIgnored) {
 
 /// What a kernel that mixes up the scales of two rows within one block would compute.
 TEST(ProbeBounds, SeeASwappedScale) {
-  for (const LinearClass linear_class : {LinearClass::f32, LinearClass::int8_dot}) {
-    std::vector<std::byte> rows = probe_rows(GgmlType::q4_0, 2, 288, 9);
-    const std::vector<float> x = probe_activations(288, 10);
-    const kernels::reference::Matrix matrix{{GgmlType::q4_0, linear_class}, 2, 288, rows};
+  for (const MatrixKind& kind : kernels::matrix_kinds()) {
+    const formats::GgmlTraits& traits = formats::traits(kind.type);
+    if (traits.block_elems == 1) continue;
+    SCOPED_TRACE(traits.name);
+    const uint64_t width = traits.block_elems > 32 ? 3 * traits.block_elems : 288;
+    std::vector<std::byte> rows = probe_rows(kind.type, 2, width, 9);
+    const std::vector<float> x = probe_activations(width, 10);
+    const kernels::reference::Matrix matrix{kind, 2, width, rows};
     const auto right = kernels::reference::linear(matrix, x);
-    std::swap_ranges(rows.begin(), rows.begin() + 2,
-                     rows.begin() + static_cast<std::ptrdiff_t>(rows.size() / 2));
+    const auto halves = formats::half_offsets(kind.type);
+    const auto scale = rows.begin() + (halves.empty() ? 0 : halves[0]);
+    std::swap_ranges(scale, scale + (halves.empty() ? 1 : 2),
+                     scale + static_cast<std::ptrdiff_t>(rows.size() / 2));
     const auto wrong = kernels::reference::linear(matrix, x);
     for (size_t i = 0; i < 2; ++i) {
       EXPECT_GT(std::abs(wrong.values[i] - right.values[i]), 10 * right.bounds[i]);
