@@ -1,6 +1,7 @@
 // add_step(step): adds one step over K of the float32 product to acc, for each weight type (one of
-// the TYPE_ macros). A step is a block of 32 elements, or a superblock of 256 for the K-quants.
-// Layouts: src/kernels/packed_matrix.hpp.
+// the TYPE_ macros). A step is a block of 32 elements, or a superblock of 256 for the K-quants; for
+// that of TYPE_CODED, thirteen formats in one module, see coded.h. Layouts:
+// src/kernels/packed_matrix.hpp.
 #if defined(TYPE_F32) || defined(TYPE_F16) || defined(TYPE_BF16)
 #elif defined(TYPE_Q6_K)
 #define SUM_WIDTH 4

@@ -1,5 +1,5 @@
-// store_panel: acc to y, with the sums of the K splits added first (SPLIT_K), the matrix's scale and
-// the soft cap.
+// store_panel: acc to y, with the sums of the K splits added first (SPLIT_K), the scale of the
+// matrix and the soft cap.
 float finish_value(float sum) {
   precise const float value = sum * p.scale;
   if (p.softcap == 0.0) return value;

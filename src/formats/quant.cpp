@@ -22,7 +22,7 @@ void quantize_f32(const float* x, Byte* b) { std::memcpy(b, x, sizeof(float)); }
 void quantize_f16(const float* x, Byte* b) { store_u16(b, float_to_half(*x)); }
 void quantize_bf16(const float* x, Byte* b) { store_u16(b, float_to_bfloat(*x)); }
 
-// A row as a loop over its blocks, with the block's function inlined: a call per element would be
+// A row as a loop over its blocks, with the functions above inlined: a call per element would be
 // most of the cost of the plain floats. The sizes repeat ggml_type.cpp; a test compares them.
 template <DequantizeBlock block, uint32_t elems, uint32_t bytes>
 void dequantize_blocks(const Byte* b, float* x, uint64_t n) {

@@ -25,7 +25,7 @@ namespace {
 
 #define KL_FLOAT_KIND(type) MatrixKind{GgmlType::type, LinearClass::f32},
 #define KL_DOT_KIND(type) MatrixKind{GgmlType::type, LinearClass::int8_dot},
-// clang-format off: a macro that ends with a comma
+// clang-format off
 constexpr std::array kMatrixKinds{
     MatrixKind{GgmlType::f32, LinearClass::f32},
     MatrixKind{GgmlType::f16, LinearClass::f32},
@@ -34,10 +34,12 @@ constexpr std::array kMatrixKinds{
     MatrixKind{GgmlType::q4_0, LinearClass::f32},
     MatrixKind{GgmlType::q4_k, LinearClass::f32},
     MatrixKind{GgmlType::q6_k, LinearClass::f32},
-    KL_CODED_TYPES(KL_FLOAT_KIND) MatrixKind{GgmlType::q8_0, LinearClass::int8_dot},
+    KL_CODED_TYPES(KL_FLOAT_KIND)
+    MatrixKind{GgmlType::q8_0, LinearClass::int8_dot},
     MatrixKind{GgmlType::q4_0, LinearClass::int8_dot},
     MatrixKind{GgmlType::q4_k, LinearClass::int8_dot},
-    KL_CODED_TYPES(KL_DOT_KIND) MatrixKind{GgmlType::q4_0, LinearClass::int8_swar},
+    KL_CODED_TYPES(KL_DOT_KIND)
+    MatrixKind{GgmlType::q4_0, LinearClass::int8_swar},
     MatrixKind{GgmlType::q4_k, LinearClass::int8_swar},
 };
 // clang-format on
