@@ -11,7 +11,7 @@ uint table_bytes(uint codes) {
 void add_half(uvec4 unit[ROWS], uint high[ROWS], uint b, uint h) {
   uvec4 xs[COLUMNS];
   [[unroll]] for (uint c = 0; c < COLUMNS; ++c) {
-    xs[c] = LOAD_WIDE(x, (column0 + c) * p.x_units + x_block * X_UNITS + h);
+    xs[c] = LOAD_WIDE(x, x_row[c] + x_block * X_UNITS + h);
     if (!coded_has_small_groups(FORMAT)) continue;
     x_sum[c] = 0;
     [[unroll]] for (uint j = 0; j < 4; ++j) x_sum[c] += dot4(0x01010101, xs[c][j]);
@@ -40,7 +40,7 @@ void add_group(uint first, uint head[ROWS], uint b, uint h) {
 }
 
 void add_step(uint step) {
-  const uint at = panel * p.n_steps + step;
+  const uint at = first_step + step;
   const uint n_blocks = coded_blocks(FORMAT);
   const uint first_high = at * coded_scale_units(FORMAT);
   const uint first = first_high + coded_high_units(FORMAT);
