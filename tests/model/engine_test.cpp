@@ -20,11 +20,11 @@ using runtime::EngineOptions;
 /// A tiny model's bytes, to be damaged.
 class DamagedFile {
  public:
-  DamagedFile() {
+  explicit DamagedFile(const char* shape = "tiny12") {
     path_ = (std::filesystem::temp_directory_path() /
              ("kimberlite-damaged-" + std::to_string(std::random_device{}()) + ".gguf"))
                 .string();
-    require_ok(synthetic::write_model(*synthetic::find_shape("tiny12"), 1, GgmlType::f32, path_));
+    require_ok(synthetic::write_model(*synthetic::find_shape(shape), 1, GgmlType::f32, path_));
     std::ifstream in(path_, std::ios::binary);
     bytes_.assign(std::istreambuf_iterator<char>(in), {});
   }
@@ -79,13 +79,35 @@ TEST(EngineTest, AWrongShapeIsNamedWithBoth) {
   expect_error(file.open(), ErrorCode::bad_file, {"ffn_gate.weight", "[224, 96]", "[192, 96]"});
 }
 
-TEST(EngineTest, OtherArchitecturesAndMembersAreRefused) {
+TEST(EngineTest, ImpossibleStructuresAreRefused) {
   DamagedFile file;
+  file.set_u32("gemma4.embedding_length_per_layer_input", 200);
+  expect_error(file.open(), ErrorCode::bad_file, {"embedding_length_per_layer_input", "200", "32"});
   file.set_u32("gemma4.embedding_length_per_layer_input", 256);
-  expect_error(file.open(), ErrorCode::unsupported, {"embedding_length_per_layer_input", "256"});
+  expect_error(file.open(), ErrorCode::bad_file, {"no tensor per_layer_token_embd.weight"});
   file.set_u32("gemma4.embedding_length_per_layer_input", 0);
+  file.set_u32("gemma4.attention.shared_kv_layers", 7);
+  expect_error(file.open(), ErrorCode::bad_file, {"shared_kv_layers", "is 7", "7 layers"});
+  file.set_u32("gemma4.attention.shared_kv_layers", 2);  // layers 5 and 6 are full, 0 to 4 are not
+  expect_error(file.open(), ErrorCode::bad_file, {"shared_kv_layers", "is 2", "layer 5"});
+  file.set_u32("gemma4.attention.shared_kv_layers", 0);
   file.set_u32("gemma4.attention.key_length", 384);
   expect_error(file.open(), ErrorCode::bad_file, {"key_length", "384"});
+}
+
+/// Experts of a file that says something else of them than its tensors do.
+TEST(EngineTest, ImpossibleExpertsAreRefused) {
+  DamagedFile file("tiny26");
+  file.set_u32("gemma4.expert_used_count", 49);
+  expect_error(file.open(), ErrorCode::bad_file, {"expert_used_count", "49", "1 to 48"});
+  file.set_u32("gemma4.expert_used_count", 4);
+  file.set_u32("gemma4.expert_feed_forward_length", 96);
+  expect_error(file.open(), ErrorCode::unsupported, {"expert_feed_forward_length", "96", "64"});
+  file.set_u32("gemma4.expert_feed_forward_length", 128);
+  expect_error(file.open(), ErrorCode::bad_file, {"ffn_down_exps.weight", "[48, 256, 128]"});
+  file.set_u32("gemma4.expert_feed_forward_length", 64);
+  file.rename("blk.2.ffn_down_exps.scale", "blk.2.ffn_down_exps.scalf");
+  expect_error(file.open(), ErrorCode::bad_file, {"no tensor blk.2.ffn_down_exps.scale"});
 }
 
 TEST(EngineTest, ATruncatedFileIsRefused) {

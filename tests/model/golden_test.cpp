@@ -14,7 +14,8 @@
 namespace kimberlite::testing {
 namespace {
 
-constexpr const char* kModels[] = {"tiny12", "tiny12-odd", "tiny12-k", "tiny31"};
+constexpr const char* kModels[] = {"tiny12",   "tiny12-odd", "tiny12-k", "tiny31",
+                                   "tiny-e2b", "tiny-e4b",   "tiny26"};
 
 /// Layers, embedding.
 constexpr std::pair<formats::GgmlType, formats::GgmlType> kTypes[] = {

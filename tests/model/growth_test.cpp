@@ -195,6 +195,7 @@ TEST(ContextLimit, IsTheModelsWithSegments) {
   caps.max_storage_range_bytes = 128ull << 20;
   model::ModelConfig config;
   config.max_context = 262144;
+  config.n_layers = config.n_kv_layers = 2;
   config.layers.resize(2);
   for (model::LayerConfig& layer : config.layers) {
     layer.kind = model::LayerKind::full;

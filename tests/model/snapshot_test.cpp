@@ -27,6 +27,7 @@ model::ModelConfig small_config() {
   model::ModelConfig config;
   config.window = kWindow;
   config.max_context = kContext;
+  config.n_layers = config.n_kv_layers = 3;
   config.layers.resize(3);
   for (model::LayerConfig& layer : config.layers) {
     layer.kind = model::LayerKind::sliding;
