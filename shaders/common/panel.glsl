@@ -93,6 +93,8 @@ float scale_half(uint first, uint g) {
 
 // The byte of row_of(g), of the 64 from unit `first` on.
 uint scale_byte(uint first, uint g) {
-  const uint at = (lane & 7) * 8 + scale_place(g);
-  return (LOAD_WIDE(scales, first + at / 16)[at / 4 % 4] >> (8 * (at % 4))) & 0xff;
+  const uint place = scale_place(g);
+  const uvec4 unit = LOAD_WIDE(scales, first + (lane & 7) / 2);
+  const uvec2 eight = (lane & 1) != 0 ? unit.zw : unit.xy;
+  return (eight[place >> 2] >> (8 * (place & 3))) & 0xff;
 }

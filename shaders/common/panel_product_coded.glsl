@@ -4,7 +4,17 @@ vec4 field_scale(uint j) {
   return has_table() ? vec4(1.0) : 1.0 / vec4(1.0, 256.0, 65536.0, 1.0);
 }
 
+// As table_value, with the eight magnitudes in the nibbles of one word.
+float fp4_value(uint code) {
+  const uint magnitude = (0xc8643210 >> (4 * (code & 7))) & 15;
+  return uintBitsToFloat(floatBitsToUint(float(int(magnitude))) | (code & 8) << 28);
+}
+
 vec4 weights(uint codes) {
+  if (coded_is_fp4(FORMAT)) {
+    return vec4(fp4_value(codes & 15), fp4_value(codes >> 8 & 15), fp4_value(codes >> 16 & 15),
+                fp4_value(codes >> 24));
+  }
   if (has_table()) {
     return vec4(ivec4(table_value(codes & 15), table_value(codes >> 8 & 15),
                       table_value(codes >> 16 & 15), table_value(codes >> 24)));
