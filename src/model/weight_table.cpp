@@ -216,7 +216,9 @@ Status WeightTable::add_matrices(std::string name, uint32_t layer, uint64_t n, u
                     "or q4_0 instead",
                     file_->path(), name)};
   }
-  return pack(std::move(name), layer, *source, n * n_rows, n_cols, out);
+  KL_TRY(pack(std::move(name), layer, *source, n * n_rows, n_cols, out));
+  entries_.back().experts = true;
+  return {};
 }
 
 Status WeightTable::pack(std::string name, uint32_t layer, const formats::TensorInfo& source,

@@ -29,6 +29,7 @@ struct WeightEntry {
   graph::Tensor* vector = nullptr;              // Borrowed from Weights, like the two below.
   kernels::PackedMatrix* matrix = nullptr;
   float* scalar = nullptr;
+  bool experts = false;               // the matrices of many experts, one behind the other
   float factor = 1.0f;                // of a vector's values
   kernels::PackedLayout layout;       // of a matrix
   std::vector<uint64_t> range_bytes;  // to allocate: a vector's one, a matrix's as in the layout

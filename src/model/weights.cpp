@@ -168,6 +168,7 @@ Result<WeightPlan> Weights::plan(const formats::GgufFile& file, const ModelConfi
     if (entry.matrix == nullptr) continue;
     const kernels::MatrixKind kind{entry.layout.type, entry.layout.linear_class};
     const bool is_table = entry.layer == WeightEntry::kTable;
+    if (entry.experts) plan.experts.insert(kind);
     if (!is_table) plan.matrices.insert(kind);
     if (is_table || entry.matrix == &weights.embedding_) plan.tables.insert(kind);
   }

@@ -79,6 +79,7 @@ struct WeightPlan {
   uint64_t table_bytes = 0;                // per-layer embeddings: read row by row, never on a GPU
   std::set<kernels::MatrixKind> matrices;  // of products, the embedding's included
   std::set<kernels::MatrixKind> tables;    // of lookups
+  std::set<kernels::MatrixKind> experts;   // of products with experts
 };
 
 class Weights {

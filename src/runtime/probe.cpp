@@ -68,6 +68,7 @@ class Probe {
     }
     for (const MatrixKind& kind : request_.matrices) add_matrix(kind);
     for (const MatrixKind& kind : request_.tables) add_embedding(kind);
+    for (const MatrixKind& kind : request_.experts) add_experts(kind);
   }
 
   void add(std::vector<ProbeCheck> checks) {
@@ -93,6 +94,12 @@ class Probe {
     const MatrixKind kind = enabled(wanted);
     const std::string name(kernels::embed_kernel(kind.type, kind.linear_class).name);
     if (!report_.checked.contains(name)) add({embed_check(memory_, caps_, kind)});
+  }
+
+  void add_experts(const MatrixKind& wanted) {
+    const MatrixKind kind = enabled(wanted);
+    const std::string name(kernels::matvec_kernel(kind.type, kind.linear_class).name);
+    if (!report_.checked.contains("experts " + name)) add(expert_checks(memory_, caps_, kind));
   }
 
   [[nodiscard]] const graph::Variant& variant(const ProbeCheck& check) const {
@@ -213,6 +220,7 @@ class Probe {
     std::erase_if(open_, [&](const ProbeCheck& check) { return check.kind == kind; });
     if (request_.matrices.contains(kind)) add_matrix(kind);
     if (request_.tables.contains(kind)) add_embedding(kind);
+    if (request_.experts.contains(kind)) add_experts(kind);
     return {};
   }
 

@@ -68,46 +68,6 @@ std::span<const float> slice(const std::vector<float>& all, uint64_t width, uint
   return std::span(all).subspan(first * width, n * width);
 }
 
-/// The weights of a check, in GGUF bytes and packed.
-struct ProbeMatrix {
-  std::vector<std::byte> rows;
-  reference::Matrix file;
-  PackedMatrix packed;
-};
-
-ProbeMatrix make_matrix(ProbeMemory& memory, const vk::Caps& caps, const MatrixKind& kind,
-                        uint64_t n_rows, uint64_t n_cols, uint32_t seed) {
-  ProbeMatrix matrix;
-  matrix.rows = probe_rows(kind.type, n_rows, n_cols, seed);
-  matrix.file = {kind, n_rows, n_cols, matrix.rows};
-  const kernels::PackedLayout layout =
-      kernels::plan_packed(kind.type, n_rows, n_cols, caps, kind.linear_class);
-  KL_CHECK(layout.shards.size() == 1, "a small matrix in one piece");
-  std::vector<std::byte> codes(layout.shards[0].codes_bytes);
-  std::vector<std::byte> scales(layout.shards[0].scales_bytes);
-  kernels::pack_rows(layout, n_rows, matrix.rows, codes, scales);
-  const auto upload = [&](const std::vector<std::byte>& bytes) {
-    if (bytes.empty()) return Tensor{};
-    return memory.add(bytes.data(), bytes.size(), DType::wide, Shape{bytes.size() / 16});
-  };
-  matrix.packed = {kind.type, kind.linear_class, n_rows, n_cols, layout.n_steps, {}};
-  matrix.packed.shards.push_back({0, n_rows, upload(codes), {}});
-  matrix.packed.shards[0].scales = upload(scales);
-  return matrix;
-}
-
-/// An odd number of steps.
-uint64_t probe_width(GgmlType type) {
-  const uint64_t block = formats::traits(type).block_elems;
-  return block > 32 ? 3 * block : 9 * 32;
-}
-
-/// x as a matrix of this class takes it.
-Tensor operand(Graph& graph, const Tensor& x, LinearClass linear_class) {
-  return linear_class == LinearClass::f32 ? x
-                                          : kernels::add_quant_act(graph, x, linear_class, "x_q");
-}
-
 ProbeCheck norm_check(ProbeMemory& memory) {
   constexpr uint64_t kWidth = 1028;
   constexpr float kEps = 1e-6f;
@@ -180,6 +140,37 @@ ProbeCheck geglu_check(ProbeMemory& memory) {
 
 }  // namespace
 
+ProbeMatrix make_matrix(ProbeMemory& memory, const vk::Caps& caps, const MatrixKind& kind,
+                        uint64_t n_rows, uint64_t n_cols, uint32_t seed) {
+  ProbeMatrix matrix;
+  matrix.rows = probe_rows(kind.type, n_rows, n_cols, seed);
+  matrix.file = {kind, n_rows, n_cols, matrix.rows};
+  const kernels::PackedLayout layout =
+      kernels::plan_packed(kind.type, n_rows, n_cols, caps, kind.linear_class);
+  KL_CHECK(layout.shards.size() == 1, "a small matrix in one piece");
+  std::vector<std::byte> codes(layout.shards[0].codes_bytes);
+  std::vector<std::byte> scales(layout.shards[0].scales_bytes);
+  kernels::pack_rows(layout, n_rows, matrix.rows, codes, scales);
+  const auto upload = [&](const std::vector<std::byte>& bytes) {
+    if (bytes.empty()) return Tensor{};
+    return memory.add(bytes.data(), bytes.size(), DType::wide, Shape{bytes.size() / 16});
+  };
+  matrix.packed = {kind.type, kind.linear_class, n_rows, n_cols, layout.n_steps, {}};
+  matrix.packed.shards.push_back({0, n_rows, upload(codes), {}});
+  matrix.packed.shards[0].scales = upload(scales);
+  return matrix;
+}
+
+uint64_t probe_width(GgmlType type) {
+  const uint64_t block = formats::traits(type).block_elems;
+  return block > 32 ? 3 * block : 9 * 32;
+}
+
+Tensor probe_operand(Graph& graph, const Tensor& x, LinearClass linear_class) {
+  return linear_class == LinearClass::f32 ? x
+                                          : kernels::add_quant_act(graph, x, linear_class, "x_q");
+}
+
 std::vector<ProbePass> make_sweep(
     const std::function<ProbePass(uint32_t first, uint32_t n)>& make) {
   std::vector<ProbePass> passes;
@@ -238,7 +229,7 @@ std::vector<ProbeCheck> matrix_checks(ProbeMemory& memory, const vk::Caps& caps,
     const Tensor in = memory.add(slice(x, width, first, n), Shape{n, width});
     const Tensor y = memory.add_output(DType::f32, Shape{n, kRows});
     const auto add = [=](Graph& graph) {
-      const Tensor in_class = operand(graph, in, w.linear_class);
+      const Tensor in_class = probe_operand(graph, in, w.linear_class);
       if (many) kernels::add_matmul(graph, w, in_class, y, "matmul");
       if (!many) kernels::add_matvec(graph, w, in_class, y, "matvec");
     };

@@ -49,11 +49,29 @@ struct ProbeDeviation {
 [[nodiscard]] std::optional<ProbeDeviation> find_deviation(const ProbeCheck& check,
                                                            ProbeMemory& memory);
 
+/// The weights of a check, in GGUF bytes and packed.
+struct ProbeMatrix {
+  std::vector<std::byte> rows;
+  kernels::reference::Matrix file;
+  kernels::PackedMatrix packed;
+};
+[[nodiscard]] ProbeMatrix make_matrix(ProbeMemory& memory, const vk::Caps& caps,
+                                      const kernels::MatrixKind& kind, uint64_t n_rows,
+                                      uint64_t n_cols, uint32_t seed);
+/// A width of an odd number of steps.
+[[nodiscard]] uint64_t probe_width(formats::GgmlType type);
+/// x as a matrix of this class takes it.
+[[nodiscard]] graph::Tensor probe_operand(graph::Graph& graph, const graph::Tensor& x,
+                                          kernels::LinearClass linear_class);
+
 /// The matrix products of a kind: decode with 1 to 8 columns, and prefill.
 [[nodiscard]] std::vector<ProbeCheck> matrix_checks(ProbeMemory& memory, const vk::Caps& caps,
                                                     const kernels::MatrixKind& kind);
 [[nodiscard]] ProbeCheck embed_check(ProbeMemory& memory, const vk::Caps& caps,
                                      const kernels::MatrixKind& kind);
+/// Routing, products and sum of experts: decode with 1 to 8 columns, and prefill.
+[[nodiscard]] std::vector<ProbeCheck> expert_checks(ProbeMemory& memory, const vk::Caps& caps,
+                                                    const kernels::MatrixKind& kind);
 /// RoPE with the cache write, decode over the cache, prefill over the cache.
 [[nodiscard]] std::vector<ProbeCheck> attention_checks(ProbeMemory& memory, const vk::Caps& caps,
                                                        const AttentionKind& kind,
