@@ -58,6 +58,7 @@ Json counters_json(const BenchReport& report) {
           {"load_seconds", now.load_seconds},
           {"weight_bytes", now.weight_bytes},
           {"host_weight_bytes", now.host_weight_bytes},
+          {"table_bytes", now.table_bytes},
           {"peak_device_bytes", now.peak_device_bytes},
           {"peak_host_bytes", now.peak_host_bytes}};
 }

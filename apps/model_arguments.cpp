@@ -127,6 +127,11 @@ void print_placement(const Model& model, const Session& session) {
   fmt::print(stderr, "weights: {}, {} of {} layers in GPU memory, {} read over the bus\n",
              size_text(now.weight_bytes), now.n_gpu_layers, now.n_layers,
              size_text(now.host_weight_bytes));
+  if (now.table_bytes != 0) {
+    fmt::print(stderr,
+               "         {} of per-layer embeddings in host memory, gathered by the device\n",
+               size_text(now.table_bytes));
+  }
   fmt::print(stderr, "memory:  {} held for a context of {} positions (the model's limit is {})\n",
              size_text(now.device_bytes), session.context(), model.max_context());
   fmt::print(stderr, "loaded in {:.2f} s; {} pipelines in {:.2f} s\n", now.load_seconds,

@@ -16,13 +16,13 @@ namespace kimberlite {
 struct DeviceInfo {
   uint32_t index = 0;
   std::string name;
-  std::string type;       // "discrete", "integrated", "virtual", "cpu", "other"
-  std::string driver;     // name and version
+  std::string type;    // "discrete", "integrated", "virtual", "cpu", "other"
+  std::string driver;  // name and version
   std::string uuid;
   uint64_t memory_bytes = 0;  // that weights and caches may use
   bool usable = false;
-  std::string reason;     // why it is not usable, or empty
-  bool chosen = false;    // the one that Model::open would take
+  std::string reason;   // why it is not usable, or empty
+  bool chosen = false;  // the one that Model::open would take
 };
 
 /// Every Vulkan device. Errors: no_device without a Vulkan loader or any device.
@@ -90,25 +90,27 @@ class Vocabulary {
 
 /// Promises of the token loop, and sizes, as numbers.
 struct Statistics {
-  uint64_t submits = 0;             // queue submissions since the model was opened
-  uint64_t records = 0;             // command buffers recorded
-  uint64_t allocations = 0;         // device allocations made
-  uint64_t growths = 0;             // segments added to KV caches, among the allocations
-  uint64_t device_bytes = 0;        // held now
+  uint64_t submits = 0;       // queue submissions since the model was opened
+  uint64_t records = 0;       // command buffers recorded
+  uint64_t allocations = 0;   // device allocations made
+  uint64_t growths = 0;       // segments added to KV caches, among the allocations
+  uint64_t device_bytes = 0;  // held now
   uint64_t peak_device_bytes = 0;
-  uint64_t peak_host_bytes = 0;     // resident set of the process
+  uint64_t peak_host_bytes = 0;  // resident set of the process
   uint64_t weight_bytes = 0;
-  uint64_t host_weight_bytes = 0;   // weights that did not fit the GPU
+  uint64_t host_weight_bytes = 0;  // weights that did not fit the GPU
+  uint64_t table_bytes = 0;        // per-layer embeddings (E2B, E4B), in host-visible memory
   uint32_t n_gpu_layers = 0;
   uint32_t n_layers = 0;
   uint64_t n_parameters = 0;
   uint32_t n_pipelines = 0;
-  double pipeline_seconds = 0;      // spent in the driver making pipelines
+  double pipeline_seconds = 0;  // spent in the driver making pipelines
   double load_seconds = 0;
   std::string device_name;
   std::string device_driver;
-  std::string device_reason;        // why this device was taken
-  std::vector<std::string> warnings;  // kernels that this driver gets wrong, and what is used instead
+  std::string device_reason;  // why this device was taken
+  std::vector<std::string>
+      warnings;  // kernels that this driver gets wrong, and what is used instead
 };
 Statistics statistics(const Model& model);
 /// What the validation layer said so far; empty where ModelOptions::validation is off.
@@ -146,7 +148,7 @@ struct KernelCase {
   std::string kernel;
   std::string variant;
   std::string name;
-  double microseconds = 0;   // best of several replays
+  double microseconds = 0;  // best of several replays
   uint64_t bytes_touched = 0;
   uint64_t flops = 0;
 };

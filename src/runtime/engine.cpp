@@ -173,7 +173,8 @@ Status Engine::load_weights(const EngineOptions& options) {
   KL_ASSIGN(const model::WeightPlan placed,
             model::Weights::plan(file_, config_, device_->caps(), linear_, memory_.n_gpu_layers));
   memory_.device_weight_bytes = placed.device_bytes;
-  memory_.host_weight_bytes = placed.host_bytes;
+  memory_.host_weight_bytes = placed.host_bytes - placed.table_bytes;
+  memory_.table_bytes = placed.table_bytes;
   return {};
 }
 

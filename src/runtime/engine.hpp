@@ -42,6 +42,7 @@ struct MemoryReport {
   uint64_t usable_bytes = 0;
   uint64_t device_weight_bytes = 0;
   uint64_t host_weight_bytes = 0;
+  uint64_t table_bytes = 0;  // per-layer embeddings: in host-visible memory on every device
   uint32_t n_gpu_layers = 0;
 };
 

@@ -21,6 +21,7 @@ Statistics statistics(const Model& model) {
   s.peak_host_bytes = os::peak_resident_bytes();
   s.weight_bytes = engine.weights().n_bytes();
   s.host_weight_bytes = engine.memory().host_weight_bytes;
+  s.table_bytes = engine.memory().table_bytes;
   s.n_gpu_layers = engine.memory().n_gpu_layers;
   s.n_layers = engine.config().n_layers;
   for (const formats::TensorInfo& tensor : engine.file().tensors()) {
