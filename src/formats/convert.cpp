@@ -10,7 +10,7 @@
 #include "formats/convert_tensors.hpp"
 #include "formats/convert_tokenizer.hpp"
 #include "formats/gguf_writer.hpp"
-#include "formats/quant.hpp"
+#include "formats/recipe.hpp"
 #include "formats/safetensors.hpp"
 #include "formats/utf8_path.hpp"
 
@@ -18,22 +18,6 @@ namespace kimberlite::formats {
 namespace {
 
 constexpr uint64_t kMaxConfigBytes = 4 * kMiB;
-
-// general.file_type, a label: the types of the tensors are the truth.
-uint32_t file_type_label(GgmlType type) {
-  switch (type) {
-    case GgmlType::f16:
-      return 1;
-    case GgmlType::q4_0:
-      return 2;
-    case GgmlType::q8_0:
-      return 7;
-    case GgmlType::bf16:
-      return 32;
-    default:
-      return 0;
-  }
-}
 
 /// The types whose plain rounding is all there is to their quality.
 bool can_write(GgmlType type) {
@@ -55,11 +39,7 @@ Status check_request(const std::string& out_path, const ConvertOptions& options)
                  fmt::format("convert cannot write {}; it writes f32, f16, bf16, q8_0 and q4_0",
                              traits(options.type).name)};
   }
-  std::error_code ignored;  // what cannot be asked about cannot be written, which write() reports
-  if (!options.overwrite && std::filesystem::exists(utf8_path(out_path), ignored)) {
-    return Error{ErrorCode::invalid_argument, out_path + ": exists already"};
-  }
-  return {};
+  return check_output(out_path, options.overwrite);
 }
 
 void write_general(const std::string& dir, GgmlType type, GgufWriter& writer) {
@@ -67,7 +47,7 @@ void write_general(const std::string& dir, GgmlType type, GgufWriter& writer) {
   if (!folder.has_filename()) folder = folder.parent_path();  // a slash at the end
   writer.set_string("general.name", to_utf8(folder.filename()));
   writer.set_string("general.type", "model");
-  writer.set_u32("general.file_type", file_type_label(type));
+  writer.set_u32("general.file_type", find_recipe(traits(type).name)->file_type);
   writer.set_u32("general.quantization_version", 2);
 }
 

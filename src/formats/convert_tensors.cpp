@@ -5,13 +5,11 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
-#include <limits>
 #include <set>
 
-#include "base/numeric.hpp"
+#include "base/parallel.hpp"
+#include "formats/encode.hpp"
 #include "formats/gguf_parse.hpp"
-#include "formats/quant.hpp"
 
 namespace kimberlite::formats {
 namespace {
@@ -21,8 +19,6 @@ constexpr std::string_view kPrefixes[] = {"model.language_model.", "language_mod
 constexpr std::string_view kHeads[] = {"lm_head.weight", "model.lm_head.weight",
                                        "language_model.lm_head.weight"};
 constexpr std::string_view kMediaMarks[] = {"vision", "audio", "multi_modal"};
-// Elements converted between two pushes: large enough for the disk, small enough for the cache.
-constexpr uint64_t kChunkElements = kMiB;
 
 class Planner {
  public:
@@ -260,21 +256,6 @@ Status Planner::account_for_the_rest() {
   return {};
 }
 
-// The largest magnitude that `type` can hold: scales are f16.
-float max_magnitude(GgmlType type) {
-  constexpr float kMaxHalf = 65504.0f;
-  switch (type) {
-    case GgmlType::f16:
-      return kMaxHalf;
-    case GgmlType::q8_0:
-      return kMaxHalf * 127.0f;
-    case GgmlType::q4_0:
-      return kMaxHalf * 8.0f;
-    default:
-      return std::numeric_limits<float>::max();
-  }
-}
-
 Status push_rope_freqs(const HfTextConfig& config, const ByteSink& sink) {
   std::vector<float> divisors(config.head_dim_full / 2, 1e30f);
   std::fill_n(divisors.begin(), config.n_rotated_pairs, 1.0f);
@@ -292,26 +273,8 @@ Status stream_tensor(const PlannedTensor& tensor, const HfTextConfig& config,
                      const Safetensors& files, const ByteSink& sink) {
   if (tensor.source == nullptr) return push_rope_freqs(config, sink);
   const SafetensorsTensor& source = *tensor.source;
-  const GgmlType from = *source.dtype->ggml;
-  const float limit = max_magnitude(tensor.type);
-  std::vector<float> values(kChunkElements);
-  std::vector<std::byte> encoded;
-  const uint64_t n = source.n_elements();
-  // A chunk is a whole number of blocks and rows are too, so no block straddles two rows.
-  for (uint64_t begin = 0; begin < n; begin += kChunkElements) {
-    const uint64_t n_chunk = std::min(kChunkElements, n - begin);
-    dequantize_row(from, source.data.data() + begin * source.dtype->n_bytes, values.data(),
-                   n_chunk);
-    for (uint64_t i = 0; i < n_chunk; ++i) {
-      if (std::fabs(values[i]) <= limit) continue;  // false for NaN too
-      return Error{ErrorCode::bad_file,
-                   fmt::format("{}: element {} is {}, the largest magnitude in {} is {}",
-                               source.name, begin + i, values[i], traits(tensor.type).name, limit)};
-    }
-    encoded.resize(*row_bytes(tensor.type, n_chunk));
-    quantize_row(tensor.type, values.data(), encoded.data(), n_chunk);
-    KL_TRY(sink(encoded));
-  }
+  KL_TRY(push_encoded({source.name, *source.dtype->ggml, source.data, tensor.type}, thread_count(0),
+                      sink));
   files.release(source);
   return {};
 }

@@ -51,6 +51,14 @@ Error size_error(const std::string& name, uint64_t declared, uint64_t got) {
 
 }  // namespace
 
+Status check_output(const std::string& path, bool overwrite) {
+  std::error_code ignored;  // what cannot be asked about cannot be written, which write() reports
+  if (!overwrite && std::filesystem::exists(utf8_path(path), ignored)) {
+    return Error{ErrorCode::invalid_argument, path + ": exists already"};
+  }
+  return {};
+}
+
 GgufWriter::GgufWriter(uint32_t alignment) : alignment_(alignment) {
   KL_CHECK(std::has_single_bit(alignment) && alignment >= kMinAlignment, "GGUF alignment");
   if (alignment != kGgufDefaultAlignment) set_u32("general.alignment", alignment);
@@ -94,6 +102,14 @@ void GgufWriter::set_array(std::string_view key, const std::vector<bool>& v) {
   const std::vector<uint8_t> bytes(v.begin(), v.end());
   append_array<uint8_t>(value(key, static_cast<uint32_t>(GgufType::array)), GgufType::boolean,
                         bytes);
+}
+
+void GgufWriter::set_value(std::string_view key, const GgufValue& v) {
+  std::string& out = value(key, static_cast<uint32_t>(v.type));
+  if (v.type == GgufType::array) append<uint32_t>(out, static_cast<uint32_t>(v.element));
+  if (v.type == GgufType::array) append<uint64_t>(out, v.count);
+  if (v.type == GgufType::string) append<uint64_t>(out, v.data.size());
+  out.append(reinterpret_cast<const char*>(v.data.data()), v.data.size());
 }
 
 Status GgufWriter::add_tensor(std::string_view name, GgmlType type, std::span<const uint64_t> ne) {

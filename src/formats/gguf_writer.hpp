@@ -13,6 +13,7 @@
 
 #include "base/result.hpp"
 #include "formats/ggml_type.hpp"
+#include "formats/gguf_parse.hpp"
 
 namespace kimberlite::formats {
 
@@ -24,6 +25,9 @@ using TensorSource = std::function<Status(size_t index, const ByteSink& sink)>;
 
 /// (bytes of tensor data written, bytes of tensor data in all). Returning false cancels the write.
 using WriteProgress = std::function<bool(uint64_t, uint64_t)>;
+
+/// Refuses `path` (UTF-8), invalid_argument, where a file is there that must not be replaced.
+Status check_output(const std::string& path, bool overwrite);
 
 /// Setting a key twice replaces its value. Not thread-safe.
 class GgufWriter {
@@ -45,6 +49,9 @@ class GgufWriter {
   void set_array(std::string_view key, const std::vector<bool>& values);
   void set_array(std::string_view key, std::span<const std::string> values);
   void set_array(std::string_view key, std::span<const std::string_view> values);
+
+  /// A value as a file has it, of any type.
+  void set_value(std::string_view key, const GgufValue& value);
 
   /// Declares the next tensor; `ne` is input-first (ne[0] contiguous), 1 to 4 dimensions.
   /// Errors: invalid_argument for a name over 63 bytes or used before, and for a row that is not
