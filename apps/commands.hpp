@@ -13,5 +13,6 @@ void add_show(CLI::App& app, int& result);
 void add_tokenize(CLI::App& app, int& result);
 void add_devices(CLI::App& app, int& result);
 void add_convert(CLI::App& app, int& result);
+void add_quantize(CLI::App& app, int& result);
 
 }  // namespace kimberlite::cli

@@ -48,6 +48,11 @@ int fail_usage(std::string_view message) {
   return fail({ErrorCode::invalid_argument, std::string(message)});
 }
 
+Error with_force_hint(Error error) {
+  if (error.message.ends_with("exists already")) error.message += "; --force replaces it";
+  return error;
+}
+
 std::optional<uint32_t> parse_count(std::string_view text) {
   uint64_t unit = 1;
   if (text.ends_with('k') || text.ends_with('K')) unit = 1024;
@@ -83,6 +88,14 @@ CLI::Validator count_check() {
                              : fmt::format("'{}' is no count, such as 4096 or 64k", text);
   };
   return {check, "N"};
+}
+
+CLI::Validator to_lower() {
+  const auto change = [](std::string& text) {
+    text = CLI::detail::to_lower(text);
+    return std::string();
+  };
+  return {change, ""};
 }
 
 Result<std::string> read_text(const std::string& path) {

@@ -32,6 +32,8 @@ int exit_code(ErrorCode code);
 /// Prints "kimberlite: MESSAGE" on stderr and returns the exit code that belongs to the error.
 int fail(const Error& error);
 int fail_usage(std::string_view message);
+/// The same error, with the way out where a file exists already.
+Error with_force_hint(Error error);
 
 /// "4096", "64k", "1m": k and m are powers of 1024, as users mean them for a context.
 std::optional<uint32_t> parse_count(std::string_view text);
@@ -39,6 +41,9 @@ std::optional<uint32_t> parse_count(std::string_view text);
 Result<std::vector<int32_t>> parse_ids(const std::string& text);
 /// A CLI11 check that takes what parse_count takes.
 CLI::Validator count_check();
+
+/// A CLI11 transform, for names that people write in capitals.
+CLI::Validator to_lower();
 
 /// The whole of a file ("-" is stdin), as bytes. Errors: invalid_argument, naming the file.
 Result<std::string> read_text(const std::string& path);

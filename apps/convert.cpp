@@ -27,11 +27,7 @@ int convert(const ConvertArguments& arguments) {
   options.cancelled = [&stop] { return stop.load(); };
   const auto notes = convert_file(arguments.folder, arguments.output, options);
   line.clear();
-  if (!notes.ok()) {
-    const bool exists = notes.error().message.ends_with("exists already");
-    return fail(
-        {notes.error().code, notes.error().message + (exists ? "; --force replaces it" : "")});
-  }
+  if (!notes.ok()) return fail(with_force_hint(notes.error()));
   if (arguments.json) {
     print_json({{"output", arguments.output}, {"type", arguments.type}, {"notes", *notes}});
     return kExitOk;

@@ -5,7 +5,9 @@
 #include <map>
 
 #include "apps/commands.hpp"
+#include "apps/interrupt.hpp"
 #include "kimberlite/console.hpp"
+#include "kimberlite/quantize.hpp"
 #include "kimberlite/tools.hpp"
 
 namespace kimberlite::cli {
@@ -15,12 +17,8 @@ struct ShowArguments {
   std::string model;
   bool tensors = false;
   bool metadata = false;
+  bool verify = false;
   bool json = false;
-};
-
-struct TypeTotal {
-  uint64_t n_tensors = 0;
-  uint64_t n_bytes = 0;
 };
 
 std::map<std::string, TypeTotal> count_types(const FileInfo& info) {
@@ -99,15 +97,75 @@ void print_text(const FileInfo& info, const ShowArguments& arguments) {
   }
 }
 
+Json to_json(const VerifySummary& verified) {
+  Json json = {{"tensors", verified.n_tensors},
+               {"bytes", verified.n_bytes},
+               {"bad_numbers", verified.n_bad},
+               {"bad_tensors", Json::array()},
+               {"unchecked", verified.unchecked}};
+  for (const BadTensor& tensor : verified.bad) {
+    Json first = Json::array();
+    for (const BadNumber& number : tensor.first) {
+      first.push_back(
+          {{"what", number.what}, {"element", number.element}, {"offset", number.offset}});
+    }
+    json["bad_tensors"].push_back({{"name", tensor.name},
+                                   {"type", tensor.type},
+                                   {"shard", tensor.shard},
+                                   {"bad_numbers", tensor.n_bad},
+                                   {"first", first}});
+  }
+  return json;
+}
+
+void print_text(const VerifySummary& verified) {
+  if (verified.n_bad == 0)
+    fmt::print("weights       finite, {} read\n", size_text(verified.n_bytes));
+  for (const std::string& name : verified.unchecked) {
+    fmt::print("not checked   {}: unknown blocks\n", terminal_safe(name));
+  }
+  for (const BadTensor& tensor : verified.bad) {
+    const std::string shard =
+        tensor.shard == 0 ? "" : fmt::format(" of shard {}", tensor.shard + 1);
+    fmt::print("damaged       {} ({}{}): {} bad\n", terminal_safe(tensor.name), tensor.type, shard,
+               tensor.n_bad);
+    for (const BadNumber& number : tensor.first) {
+      fmt::print("              byte {}, element {}: {}\n", number.offset, number.element,
+                 number.what);
+    }
+  }
+}
+
+Result<VerifySummary> verify_weights(const std::string& model) {
+  ProgressLine line;
+  std::atomic<bool> stop = false;
+  const InterruptScope scope([&stop] { stop = true; });
+  VerifyFileOptions options;
+  options.progress = line.callback();
+  options.cancelled = [&stop] { return stop.load(); };
+  return verify_file(model, options);
+}
+
 int show(const ShowArguments& arguments) {
   const auto info = inspect_file(arguments.model);
   if (!info.ok()) return fail(info.error());
+  std::optional<VerifySummary> verified;
+  if (arguments.verify) {
+    auto result = verify_weights(arguments.model);
+    if (!result.ok()) return fail(result.error());
+    verified = std::move(result).value();
+  }
   if (arguments.json) {
-    print_json(to_json(*info, arguments));
+    Json json = to_json(*info, arguments);
+    if (verified) json["verify"] = to_json(*verified);
+    print_json(json);
   } else {
     print_text(*info, arguments);
+    if (verified) print_text(*verified);
   }
-  return kExitOk;
+  if (!verified || verified->n_bad == 0) return kExitOk;
+  return fail({ErrorCode::bad_file, fmt::format("{}: {} bad numbers in {} tensors", arguments.model,
+                                                verified->n_bad, verified->bad.size())});
 }
 
 struct TokenizeArguments {
@@ -206,6 +264,7 @@ void add_show(CLI::App& app, int& result) {
       ->option_text("FILE");
   command.add_flag("--metadata", arguments->metadata, "every key, long values cut");
   command.add_flag("--tensors", arguments->tensors, "every tensor: type, shape, bytes");
+  command.add_flag("--verify", arguments->verify, "read all weights, look for NaN and infinity");
   command.add_flag("--json", arguments->json, "one object");
   command.callback([arguments, &result] { result = show(*arguments); });
 }

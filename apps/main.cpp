@@ -97,6 +97,7 @@ int main(int argc, char** argv) {
   kimberlite::cli::add_tokenize(app, result);
   kimberlite::cli::add_devices(app, result);
   kimberlite::cli::add_convert(app, result);
+  kimberlite::cli::add_quantize(app, result);
   kimberlite::cli::add_bench(app, result);
   kimberlite::cli::add_eval(app, result);
   std::vector<std::string> arguments = kimberlite::program_arguments(argc, argv);

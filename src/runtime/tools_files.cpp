@@ -1,9 +1,8 @@
-// kimberlite/tools.hpp: what a GGUF file says, and conversion into one.
+// kimberlite/tools.hpp: what a GGUF file says.
 #include <fmt/format.h>
 
 #include <cstring>
 
-#include "formats/convert.hpp"
 #include "formats/gguf.hpp"
 #include "kimberlite/tools.hpp"
 #include "model/config.hpp"
@@ -152,32 +151,6 @@ Result<FileInfo> inspect_file(const std::string& path) {
   }
   info.unsupported = why_unsupported(file);
   return info;
-}
-
-Result<std::vector<std::string>> convert_file(const std::string& folder, const std::string& out,
-                                              const ConvertFileOptions& options) {
-  const auto type = formats::find_ggml_type(options.type);
-  if (!type) {
-    return Error{ErrorCode::invalid_argument,
-                 fmt::format("no tensor type is called {}; convert writes f32, f16, bf16, q8_0 "
-                             "and q4_0",
-                             options.type)};
-  }
-  formats::ConvertOptions convert_options;
-  convert_options.type = *type;
-  convert_options.overwrite = options.overwrite;
-  convert_options.progress = [&](uint64_t done, uint64_t all) {
-    if (options.progress) {
-      options.progress("writing " + out,
-                       static_cast<double>(done) / static_cast<double>(std::max<uint64_t>(all, 1)));
-    }
-    return !options.cancelled || !options.cancelled();
-  };
-  KL_ASSIGN(formats::ConvertReport report, formats::convert(folder, out, convert_options));
-  report.notes.push_back(fmt::format("{}: {} tensors, {} parameters, {} bytes of {}", out,
-                                     report.n_tensors, report.n_parameters, report.n_bytes,
-                                     options.type));
-  return std::move(report.notes);
 }
 
 }  // namespace kimberlite
