@@ -40,10 +40,12 @@ class Quantize(cli_test.CliTest):
     def test_every_preset_runs(self):
         expected = self.logits(self.source)
         scale = sum(x * x for x in expected)
-        for kind, allowed in [("f16", 0.01), ("Q8_0", 0.05), ("q6_k", 0.2), ("q5_k_m", 0.3),
-                              ("q5_k_s", 0.3), ("q4_k_m", 0.6), ("q4_k_s", 0.6), ("q3_k_m", 1.2),
-                              ("q2_k", 2), ("q5_0", 0.3), ("q5_1", 0.3), ("q4_0", 0.6),
-                              ("q4_1", 0.6), ("iq4_nl", 0.6), ("iq4_xs", 0.6), ("mxfp4", 0.9)]:
+        # Random weights forgive less than trained ones. About 1.5 times what is measured.
+        for kind, allowed in [("f16", 0.001), ("Q8_0", 0.03), ("q6_k", 0.1), ("q5_k_m", 0.25),
+                              ("q5_k_s", 0.25), ("q4_k_m", 0.5), ("q4_k_s", 0.5),
+                              ("q3_k_m", 0.7), ("q2_k", 1.1), ("q5_0", 0.25), ("q5_1", 0.25),
+                              ("q4_0", 0.5), ("q4_1", 0.5), ("iq4_nl", 0.5), ("iq4_xs", 0.5),
+                              ("mxfp4", 0.65)]:
             with self.subTest(kind):
                 out = self.folder / f"{kind}.gguf"
                 report = self.ok_json("quantize", self.source, out, "--type", kind, "--json")
