@@ -109,6 +109,24 @@ TEST(Verify, FindsWhatWasPlanted) {
   }
 }
 
+// All bytes 0xff make every number a NaN: each is counted once, by any number of threads.
+TEST(Verify, LooksAtEveryBlockOnce) {
+  const TempFolder folder;
+  for (const GgmlTraits& type : ggml_types()) {
+    if (!can_dequantize(type.type)) continue;
+    write_file(folder, type.type);
+    const uint64_t n_blocks = kRows * kColumns / type.block_elems;
+    uint64_t per_block = half_offsets(type.type).size();
+    if (per_block == 0) per_block = type.type == GgmlType::nvfp4 ? 4 : 1;
+    for (const uint32_t n_threads : {1u, 2u, 5u}) {
+      uint64_t start = 0;
+      const std::string bad(n_blocks * type.block_bytes, '\xff');
+      EXPECT_EQ(verify_changed(folder, {{0, bad}}, start, n_threads).n_bad, n_blocks * per_block)
+          << type.name << ", " << n_threads << " threads";
+    }
+  }
+}
+
 TEST(Verify, SoundFilesHaveNoFindings) {
   const TempFolder folder;
   for (const GgmlTraits& type : ggml_types()) {
