@@ -1,6 +1,6 @@
 // Rows of ggml blocks to and from float, on the CPU, one plain loop per format. These are the
-// references that the kernels are tested against and what `convert` writes with; they are written
-// to be read, not to be fast.
+// references that the kernels are tested against and what `convert` and `quantize` write with; they
+// are written to be read, not to be fast.
 #pragma once
 
 #include <cstddef>

@@ -219,6 +219,40 @@ TEST_F(QuantizeFile, FromEveryKindOfSource) {
   }
 }
 
+/// Tensors from `first` on, up to `end`, of `file` as one shard of two.
+void write_shard(const GgufFile& file, uint16_t shard, size_t first, size_t end,
+                 const std::string& path) {
+  formats::GgufWriter writer;
+  if (shard == 0) {
+    for (const auto& entry : file.entries()) writer.set_value(entry.key, entry.value);
+    writer.set_i32("split.tensors.count", static_cast<int32_t>(file.tensors().size()));
+  }
+  writer.set_u16("split.no", shard);
+  writer.set_u16("split.count", 2);
+  const auto tensors = file.tensors().subspan(first, end - first);
+  for (const TensorInfo& tensor : tensors) {
+    const auto ne = std::span(tensor.ne).first(tensor.n_dims);
+    ASSERT_TRUE(writer.add_tensor(tensor.name, tensor.type, ne).ok());
+  }
+  const formats::TensorSource source = [&](size_t i, const formats::ByteSink& sink) {
+    return sink(tensors[i].data);
+  };
+  ASSERT_TRUE(writer.write(path, source).ok());
+}
+
+TEST_F(QuantizeFile, ShardsBecomeOneFile) {
+  const std::string in = make("tiny12-k", GgmlType::bf16);
+  const auto whole = GgufFile::open(in);
+  const size_t n = whole->tensors().size();
+  write_shard(*whole, 0, 0, n / 2, folder_.file("s-00001-of-00002.gguf"));
+  write_shard(*whole, 1, n / 2, n, folder_.file("s-00002-of-00002.gguf"));
+  ASSERT_TRUE(formats::quantize(in, folder_.file("a.gguf"), with("q5_k_m")).ok());
+  const auto report = formats::quantize(folder_.file("s-00001-of-00002.gguf"),
+                                        folder_.file("b.gguf"), with("q5_k_m"));
+  ASSERT_TRUE(report.ok()) << report.error().message;
+  EXPECT_EQ(folder_.read("a.gguf"), folder_.read("b.gguf"));
+}
+
 TEST_F(QuantizeFile, FallbacksAreNoted) {
   const std::string in = make("tiny12", GgmlType::f32);  // rows of 96 and 192
   const auto report = formats::quantize(in, folder_.file("out.gguf"), with("q4_k_m"));
