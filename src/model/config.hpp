@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -61,6 +62,10 @@ struct ModelConfig {
   RopeConfig rope_full;
   std::vector<LayerConfig> layers;
 
+  /// The layers with K and V of their own.
+  [[nodiscard]] std::span<const LayerConfig> kv_layers() const {
+    return std::span(layers).first(n_kv_layers);
+  }
   [[nodiscard]] const RopeConfig& rope(LayerKind kind) const {
     return kind == LayerKind::sliding ? rope_sliding : rope_full;
   }

@@ -28,8 +28,7 @@ uint32_t ring_rows(uint32_t window, uint32_t context) {
 
 KvDemand kv_demand(const model::ModelConfig& config, kernels::KvType type) {
   KvDemand demand;
-  for (uint32_t i = 0; i < config.n_kv_layers; ++i) {
-    const model::LayerConfig& layer = config.layers[i];
+  for (const model::LayerConfig& layer : config.kv_layers()) {
     const uint64_t row_bytes = 2 * kernels::kv_row_bytes(type, layer.n_kv_heads, layer.head_dim);
     if (layer.kind == model::LayerKind::sliding) {
       demand.fixed_bytes += row_bytes * ring_rows(config.window, config.max_context);
@@ -45,7 +44,7 @@ uint32_t pick_segment_rows(const vk::Caps& caps) { return caps.is_cpu ? 0 : kSeg
 uint32_t kv_context_limit(const model::ModelConfig& config, kernels::KvType type,
                           const vk::Caps& caps, uint32_t segment_rows) {
   uint32_t limit = config.max_context;
-  for (const model::LayerConfig& layer : config.layers) {
+  for (const model::LayerConfig& layer : config.kv_layers()) {
     if (layer.kind == model::LayerKind::sliding || segment_rows != 0) continue;
     limit = std::min(limit, kernels::kv_max_rows(caps, type, layer.n_kv_heads, layer.head_dim));
   }
@@ -62,8 +61,7 @@ Result<KvCache> KvCache::make(vk::Device& device, const model::ModelConfig& conf
   cache.arena_ = vk::Arena(device, vk::MemoryKind::device, "KV cache");
   cache.segments_ = vk::Arena(device, vk::MemoryKind::device, "KV cache segment");
   std::vector<uint64_t> sizes;
-  for (uint32_t i = 0; i < config.n_kv_layers; ++i) {
-    const model::LayerConfig& layer = config.layers[i];
+  for (const model::LayerConfig& layer : config.kv_layers()) {
     const bool sliding = layer.kind == model::LayerKind::sliding;
     kernels::KvCacheView view;
     view.type = options.type;

@@ -39,7 +39,7 @@ uint64_t slot_bytes(const std::vector<KvCacheView>& rings) {
 
 uint64_t snapshot_bytes(const model::ModelConfig& config, uint32_t context, kernels::KvType type) {
   std::vector<KvCacheView> rings;
-  for (const model::LayerConfig& layer : config.layers) {
+  for (const model::LayerConfig& layer : config.kv_layers()) {
     const uint32_t n_rows = ring_rows(config.window, context);
     if (layer.kind != model::LayerKind::sliding || n_rows >= context) continue;
     rings.push_back({.type = type,

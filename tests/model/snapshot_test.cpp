@@ -142,6 +142,13 @@ TEST(SnapshotBytes, AreNothingWhereNoRingForgets) {
   EXPECT_EQ(runtime::snapshot_bytes(small_config(), kRing, kernels::KvType::f32), 0u);
 }
 
+TEST(SnapshotBytes, CountSharedRingsOnce) {
+  model::ModelConfig config = small_config();
+  const uint64_t of_two = runtime::snapshot_bytes(config, kContext, kernels::KvType::f32);
+  config.n_kv_layers = 2;  // the last layer reads the ring of the first
+  EXPECT_EQ(runtime::snapshot_bytes(config, kContext, kernels::KvType::f32), of_two / 2);
+}
+
 MemoryDemand demand(uint64_t usable_bytes) {
   MemoryDemand needs;
   needs.usable_bytes = usable_bytes;
