@@ -31,10 +31,9 @@ constexpr std::array kSumVariants{Variant{"portable", "expert_sum"}};
 
 static_assert(shaders::kMaxExperts == kMostExperts);
 
-/// Slots in a tile of many columns; as the tiles of matmul.
+/// A slot a tile where columns must not depend on each other; else as many as matmul's tiles have.
 uint32_t pick_slots_per_tile(const vk::Caps& caps, uint64_t n_columns) {
-  if (n_columns <= kMaxColumns) return 1;
-  return caps.is_cpu ? 4 : 8;
+  return n_columns <= kMaxColumns ? 1 : pick_prefill_columns(caps);
 }
 
 /// The most tiles that slots of `n_experts` can make: each used expert may leave one unfilled.
@@ -58,7 +57,7 @@ void add_route(graph::Graph& graph, const Tensor& scores, const Tensor& scale,
 
 void add_tiles(graph::Graph& graph, const ExpertRouting& routing, uint64_t n_experts,
                std::string label) {
-  const ExpertTiles& tiles = routing.by_slot;
+  const ExpertTiles& tiles = routing.tiles;
   graph::Node node;
   node.kernel = &kExpertTiles;
   node.variant = &graph.pick(kExpertTiles);
@@ -93,12 +92,9 @@ ExpertRouting add_expert_routing(graph::Graph& graph, const Tensor& scores, cons
   ExpertRouting routing;
   routing.experts = graph.transient(label + ".experts", DType::u32, Shape{n_slots});
   routing.weights = graph.transient(label + ".weights", DType::f32, Shape{n_slots});
-  routing.by_slot = {graph.transient(label + ".tiles", DType::u32,
-                                     {count_tiles(n_slots, n_experts, tile_columns), 3}),
-                     graph.transient(label + ".slots", DType::u32, Shape{n_slots}), tile_columns,
-                     1};
-  routing.by_column = routing.by_slot;
-  routing.by_column.slots_per_row = n_used;
+  routing.tiles = {graph.transient(label + ".tiles", DType::u32,
+                                   {count_tiles(n_slots, n_experts, tile_columns), 3}),
+                   graph.transient(label + ".slots", DType::u32, Shape{n_slots}), tile_columns};
   add_route(graph, scores, scale, routing, n_used, label);
   add_tiles(graph, routing, n_experts, label + ".tiles");
   return routing;

@@ -22,8 +22,7 @@ inline constexpr uint32_t kMostExperts = 1024;
 struct ExpertRouting {
   graph::Tensor experts;  // u32 [n_slots]
   graph::Tensor weights;  // f32 [n_slots]
-  ExpertTiles by_column;  // for products of rows of columns
-  ExpertTiles by_slot;    // for products of rows of slots
+  ExpertTiles tiles;
 };
 
 /// scores: f32 [n, n_experts]; scale: f32 [n_experts], multiplies the weight of each expert.

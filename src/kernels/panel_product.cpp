@@ -205,7 +205,7 @@ graph::Node make_node(const graph::Graph& graph, const Product& product, const S
       static_cast<uint32_t>(x.shape[1] / 4), static_cast<uint32_t>(shard.first_row),
       static_cast<uint32_t>(shard.n_rows), static_cast<uint32_t>(y.shape[1]), n_columns, w.scale,
       softcap, static_cast<uint32_t>(expert_panels),
-      experts != nullptr ? experts->slots_per_row : 1});
+      static_cast<uint32_t>(y.shape[0] / n_columns)});
   const uint32_t n_tiles = experts != nullptr ? static_cast<uint32_t>(experts->tiles.shape[0])
                                               : div_up(n_columns, tile_columns);
   const uint64_t n_groups = div_up<uint64_t>(tile_panels, shape.panels_per_workgroup());
@@ -266,13 +266,13 @@ void add_panel_product(graph::Graph& graph, const KernelDesc& kernel, const Pack
 void add_expert_product(graph::Graph& graph, const PackedMatrix& w, const Tensor& x,
                         const ExpertTiles& tiles, const Tensor& y, const std::string& label) {
   check_activations(w, x);
-  const uint64_t n_slots = x.shape[0] * tiles.slots_per_row;
+  const uint64_t n_slots = tiles.slots.shape[0];
+  KL_CHECK(n_slots % x.shape[0] == 0, "rows of x with as many slots each");
   KL_CHECK(y.dtype == DType::f32 && y.shape.rank() == 2 && y.shape[0] == n_slots,
            "y is f32 [n_slots, rows of an expert]");
   const uint64_t expert_rows = y.shape[1];
   KL_CHECK(expert_rows % kPanelRows == 0 && w.n_rows % expert_rows == 0, "experts of whole panels");
-  KL_CHECK(tiles.slots.dtype == DType::u32 && tiles.slots.shape == Shape{n_slots},
-           "slots of another number");
+  KL_CHECK(tiles.slots.dtype == DType::u32 && tiles.slots.shape.rank() == 1, "slots are u32 [n]");
   KL_CHECK(tiles.tiles.dtype == DType::u32 && tiles.tiles.shape.rank() == 2,
            "tiles are u32 [n, 3]");
   const KernelDesc& kernel = tiles.tile_columns > 1 ? find_matmul_kernel(w.type, w.linear_class)

@@ -182,7 +182,7 @@ class DecoderBuilder {
                                label(i, "experts_in.act"));
     kernels::LinearInput down_input(add_gated_experts(i, input, routing),
                                     label(i, "experts_out.act"));
-    const Tensor outs = add_expert_product(weights.down, down_input, routing.by_slot, config_.width,
+    const Tensor outs = add_expert_product(weights.down, down_input, routing.tiles, config_.width,
                                            label(i, "ffn_down_exps"));
     const Tensor sum = rows("experts", config_.width);
     kernels::add_expert_sum(graph_, outs, routing, sum, label(i, "expert_sum"));
@@ -203,7 +203,7 @@ class DecoderBuilder {
         graph_.transient("experts_geglu", DType::f32, Shape{routing.weights.shape[0], width});
     const auto product = [&](const kernels::PackedMatrix& w, uint64_t n_rows,
                              std::string_view name) {
-      return add_expert_product(w, input, routing.by_column, n_rows, label(i, name));
+      return add_expert_product(w, input, routing.tiles, n_rows, label(i, name));
     };
     if (weights.gate_up.n_rows != 0) {
       const Tensor both = product(weights.gate_up, 2 * width, "ffn_gate_up_exps");

@@ -84,7 +84,7 @@ std::vector<ProbeCheck> expert_checks(ProbeMemory& memory, const vk::Caps& caps,
           kernels::add_expert_routing(graph, routed, scale_tensor, kUsed, "experts");
       const Tensor in_class = probe_operand(graph, in, w.linear_class);
       const Tensor y = graph.transient("y", DType::f32, Shape{n * kUsed, kRows});
-      kernels::add_expert_product(graph, w, in_class, routing.by_column, y, "product");
+      kernels::add_expert_product(graph, w, in_class, routing.tiles, y, "product");
       kernels::add_expert_sum(graph, y, routing, out, "sum");
     };
     return ProbePass{first, n, add, {{out, {}}}};

@@ -43,7 +43,7 @@ class ExpertsTest : public LinearTest {
     };
     copies_.clear();
     const Tensor experts = own(routing.experts), weights = own(routing.weights);
-    const Tensor tiles = own(routing.by_slot.tiles), slots = own(routing.by_slot.slots);
+    const Tensor tiles = own(routing.tiles.tiles), slots = own(routing.tiles.slots);
     Graph readable(caps_);
     for (graph::Node node : graph.nodes()) {
       for (Tensor& tensor : node.tensors) {
@@ -54,7 +54,7 @@ class ExpertsTest : public LinearTest {
       readable.add(std::move(node));
     }
     run(readable);
-    tile_columns_ = routing.by_slot.tile_columns;
+    tile_columns_ = routing.tiles.tile_columns;
     return {download_u32(experts), download(weights), download_u32(tiles), download_u32(slots)};
   }
 
@@ -164,7 +164,7 @@ void ExpertsTest::compare_products(const MatrixKind& kind) {
                  : add_quant_act(graph, tensor, kind.linear_class, "x_q");
     };
     const ExpertTiles tiles{upload(routed.tiles, Shape{routed.tiles.size() / 3, 3}),
-                            upload(routed.slots, Shape{routed.slots.size()}), tile_columns_, kUsed};
+                            upload(routed.slots, Shape{routed.slots.size()}), tile_columns_};
     const Tensor y = poisoned(DType::f32, Shape{n * kUsed, kRows});
     add_expert_product(graph, pack(kind.type, kExperts * kRows, kWidth, all, kind.linear_class),
                        operand(0, n), tiles, y, "experts");
