@@ -3,11 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cstring>
-#include <thread>
 
 #include "base/numeric.hpp"
+#include "base/parallel.hpp"
 #include "formats/quant.hpp"
 #include "model/weight_table.hpp"
 
@@ -24,8 +23,7 @@ class Loader {
   Loader(const formats::GgufFile& file, vk::Device& device, const LoadOptions& options,
          uint64_t total_bytes)
       : file_(file), device_(device), options_(options), total_bytes_(total_bytes) {
-    n_threads_ = options.n_threads != 0 ? options.n_threads
-                                        : std::max(1u, std::thread::hardware_concurrency());
+    n_threads_ = thread_count(options.n_threads);
   }
 
   Status load(const WeightEntry& entry) {
@@ -96,28 +94,19 @@ class Loader {
     return {};
   }
 
-  /// Rows from a panel's start on. Panels are independent: each thread takes the next one.
+  /// Rows from a panel's start on. Panels are independent.
   void pack(const WeightEntry& entry, uint64_t first_row, uint64_t n_rows, std::byte* codes,
             std::byte* scales) const {
     const kernels::PackedLayout& layout = entry.layout;
     const uint64_t row_bytes = entry.source->data.size() / layout.n_rows;
-    const uint64_t n_panels = div_up(n_rows, kernels::kPanelRows);
-    std::atomic<uint64_t> next{0};
-    const auto work = [&] {
-      for (uint64_t panel = next++; panel < n_panels; panel = next++) {
-        const uint64_t row = panel * kernels::kPanelRows;
-        const uint64_t n = std::min(kernels::kPanelRows, n_rows - row);
-        kernels::pack_rows(layout, n,
-                           entry.source->data.subspan((first_row + row) * row_bytes, n * row_bytes),
-                           {codes + panel * layout.codes_panel_bytes, layout.codes_panel_bytes},
-                           {scales + panel * layout.scales_panel_bytes, layout.scales_panel_bytes});
-      }
-    };
-    std::vector<std::jthread> helpers;
-    for (uint64_t i = 1; i < std::min<uint64_t>(n_threads_, n_panels); ++i) {
-      helpers.emplace_back(work);
-    }
-    work();
+    parallel_for(div_up(n_rows, kernels::kPanelRows), n_threads_, [&](uint64_t panel) {
+      const uint64_t row = panel * kernels::kPanelRows;
+      const uint64_t n = std::min(kernels::kPanelRows, n_rows - row);
+      kernels::pack_rows(layout, n,
+                         entry.source->data.subspan((first_row + row) * row_bytes, n * row_bytes),
+                         {codes + panel * layout.codes_panel_bytes, layout.codes_panel_bytes},
+                         {scales + panel * layout.scales_panel_bytes, layout.scales_panel_bytes});
+    });
   }
 
   static std::byte* mapped(const graph::Tensor& tensor) {
