@@ -1,14 +1,15 @@
 #version 450
 // Attention over the KV cache with a running softmax: decode (split over keys) and prefill.
 //
-//   out[i, h] = sum_j softmax_j(q[i, h] . k[j]) v[j]   over j <= p and j > p - window, p = position
+//   y[i, h] = sum_j softmax_j(q[i, h] . k[j]) v[j]   over j <= p and j > p - window, p = position
 //   of column i; scale 1; query head h reads KV head h / (n_heads / n_kv_heads)
 //
 //   q        f32 [n, n_heads, d]
 //   columns  Column [n]
 //   k, v     common/kv_cache.glsl; row of position j: sequence * n_rows + j % n_rows
 //            WIDE_TABLE: uvec2 [n_sequences, n_segments], addresses of segments of segment_rows rows
-//   out      f32 [n, n_heads, d]              without SPLIT
+//   y        f32 [n, n_heads * d]             without SPLIT
+//   y_q      rounded rows of y                where OUTPUTS says so (common/round_rows.glsl)
 //   partial  f32 [n, n_heads, n_splits, d]    SPLIT: sums not yet divided
 //   state    f32 [n, n_heads, n_splits, 2]    SPLIT: maximum and sum of weights
 //
@@ -53,24 +54,45 @@ WIDE_BINDING(3, v)
 layout(binding = 4, std430) writeonly buffer Partial { vec4 partial[]; };
 layout(binding = 5, std430) writeonly buffer State { vec2 state[]; };
 #else
-layout(binding = 4, std430) writeonly buffer Out { vec4 result[]; };
+layout(binding = 4, std430) coherent buffer Y { vec4 y[]; };
+layout(binding = 5, std430) writeonly buffer Yq { uint y_q[]; };
+#define OUTPUTS_CONSTANT 9
+#include "common/round_rows.glsl"
 #endif
 
 #include "common/attention_tile.glsl"
 
 #ifdef SPLIT
-void store(uint head, uint split, uint vec, vec4 value, float total) {
-  partial[(head * p.n_splits + split) * kHeadVecs + vec] = value;
-}
-void store_state(uint head, uint split, float peak, float total) {
-  state[head * p.n_splits + split] = vec2(peak, total);
+void store_head(uint query, uint head, uint split) {
+  const uint at = head * p.n_splits + split;
+  if (subgroupElect()) state[at] = vec2(top[query], sum[query]);
+  [[unroll]] for (uint i = 0; i < kLaneVecs; ++i) {
+    if (!is_spare()) partial[at * kHeadVecs + lane_vec(i)] = acc[query * kLaneVecs + i];
+  }
 }
 #else
-void store(uint head, uint split, uint vec, vec4 value, float total) {
-  precise const vec4 mean = value / total;
-  result[head * kHeadVecs + vec] = total > 0.0 ? mean : vec4(0.0);
+void store_head(uint query, uint head, uint split) {
+  const uint first = head * kHeadVecs;
+  [[unroll]] for (uint i = 0; i < kLaneVecs; ++i) {
+    precise const vec4 mean = acc[query * kLaneVecs + i] / sum[query];
+    if (!is_spare()) y[first + lane_vec(i)] = sum[query] > 0.0 ? mean : vec4(0.0);
+  }
 }
-void store_state(uint head, uint split, float peak, float total) {}
+
+/// The rows that this subgroup has stored. Lanes held units of the cache's type there; a block has 8
+/// neighbours of one vec4 each. Unrolled, the stores are more than llvmpipe compiles in minutes.
+void round_heads(uint first_column, uint first_head) {
+  subgroupMemoryBarrierBuffer();
+  [[dont_unroll]] for (uint query = 0; query < kQueries; ++query) {
+    const uint column = first_column + query / kTileHeads;
+    const uint head = column * p.n_heads + first_head + query % kTileHeads;
+    if (column >= p.n_columns) continue;
+    [[dont_unroll]] for (uint i = 0; i < kHeadVecs; i += kLanes) {
+      const uint vec = head * kHeadVecs + i + gl_SubgroupInvocationID;
+      round_block(vec / 8, vec % 8, y[vec], true);
+    }
+  }
+}
 #endif
 
 #ifdef WORKGROUP
@@ -138,10 +160,9 @@ void main() {
   [[unroll]] for (uint query = 0; query < kQueries; ++query) {
     const uint column = first_column + query / kTileHeads;
     const uint head = column * p.n_heads + first_head + query % kTileHeads;
-    if (column >= p.n_columns) continue;
-    if (subgroupElect()) store_state(head, split, top[query], sum[query]);
-    [[unroll]] for (uint i = 0; i < kLaneVecs; ++i) {
-      if (!is_spare()) store(head, split, lane_vec(i), acc[query * kLaneVecs + i], sum[query]);
-    }
+    if (column < p.n_columns) store_head(query, head, split);
   }
+#ifndef SPLIT
+  if (HAS_CODES) round_heads(first_column, first_head);
+#endif
 }

@@ -1,15 +1,19 @@
 #version 450
 // Merges the splits of attention.comp.
 //
-//   out = sum_s exp(m_s - m) a_s / sum_s exp(m_s - m) l_s,   m = max m_s, in split order
+//   y = sum_s exp(m_s - m) a_s / sum_s exp(m_s - m) l_s,   m = max m_s, in split order
 //
 //   partial  f32 [n_heads of all columns, n_splits, d]   a_s
 //   state    f32 [n_heads of all columns, n_splits, 2]   m_s, l_s; l_s = 0 where a split had no keys
-//   out      f32 [n_heads of all columns, d]             0 where no split had keys
+//   y, y_q   rows of all heads of a column, as OUTPUTS says (common/round_rows.glsl); 0 where no
+//            split had keys
 //
 // Grid: x = query head, y = column; an invocation takes every so-manieth vec4 of the head.
 // Accumulation: float32, precise. Source: Dao et al. 2023, "Flash-Decoding".
 #extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
+#extension GL_KHR_shader_subgroup_basic : require
+#extension GL_KHR_shader_subgroup_shuffle : require
 
 #include "attention.h"
 
@@ -17,7 +21,11 @@ layout(local_size_x_id = 0) in;
 layout(push_constant, std430) uniform Push { AttentionMergePush p; };
 layout(binding = 0, std430) readonly buffer Partial { vec4 partial[]; };
 layout(binding = 1, std430) readonly buffer State { vec2 state[]; };
-layout(binding = 2, std430) writeonly buffer Out { vec4 result[]; };
+layout(binding = 2, std430) writeonly buffer Y { vec4 y[]; };
+layout(binding = 3, std430) writeonly buffer Yq { uint y_q[]; };
+
+#define OUTPUTS_CONSTANT 1
+#include "common/round_rows.glsl"
 
 void main() {
   const uint head = gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x;
@@ -26,7 +34,8 @@ void main() {
   for (uint i = 0; i < p.n_splits; ++i) {
     if (state[first + i].y > 0.0) peak = max(peak, state[first + i].x);
   }
-  for (uint vec = gl_LocalInvocationID.x; vec < p.head_vecs; vec += gl_WorkGroupSize.x) {
+  const uint own = gl_SubgroupID * gl_SubgroupSize + gl_SubgroupInvocationID;
+  for (uint vec = own; vec < p.head_vecs; vec += gl_WorkGroupSize.x) {
     precise float total = 0.0;
     precise vec4 sum = vec4(0.0);
     for (uint i = 0; i < p.n_splits; ++i) {
@@ -38,6 +47,9 @@ void main() {
       }
     }
     precise const vec4 mean = sum / total;
-    result[head * p.head_vecs + vec] = total > 0.0 ? mean : vec4(0.0);
+    const vec4 value = total > 0.0 ? mean : vec4(0.0);
+    const uint at = head * p.head_vecs + vec;
+    if (HAS_FLOATS) y[at] = value;
+    if (HAS_CODES) round_block(at / 8, at % 8, value, true);
   }
 }

@@ -10,6 +10,8 @@
 //   scale    f32 [n_experts]
 //   experts  u32 [n, n_used]
 //   weights  f32 [n, n_used]
+//   tiles    ExpertTile [n * n_used]   OWN_TILES: each slot is a tile, in its own order
+//   slots    u32 [n * n_used]          else dummies (expert_tiles.comp writes them)
 //
 // Grid: x = column; one subgroup has a column. Accumulation: float32, precise, in the order of j.
 // Source: transformers, models/gemma4, Gemma4TextRouter.
@@ -18,14 +20,18 @@
 #extension GL_KHR_shader_subgroup_arithmetic : require
 
 #include "experts.h"
+#include "matvec.h"
 #include "common/portable_math.h"
 
 layout(local_size_x_id = 0) in;
+layout(constant_id = 1) const bool OWN_TILES = false;
 layout(push_constant, std430) uniform Push { ExpertRoutePush p; };
 layout(binding = 0, std430) readonly buffer Scores { float scores[]; };
 layout(binding = 1, std430) readonly buffer Scale { float scale[]; };
 layout(binding = 2, std430) buffer Experts { uint experts[]; };
 layout(binding = 3, std430) buffer Weights { float weights[]; };
+layout(binding = 4, std430) writeonly buffer Tiles { ExpertTile tiles[]; };
+layout(binding = 5, std430) writeonly buffer Slots { uint slots[]; };
 
 const float kLargest = 3.4e38;
 
@@ -65,6 +71,10 @@ void main() {
     if (subgroupElect()) {
       experts[first + j] = choice.expert;
       weights[first + j] = weight;
+      if (OWN_TILES) {
+        tiles[first + j] = ExpertTile(choice.expert, first + j, 1);
+        slots[first + j] = first + j;
+      }
     }
   }
   if (!subgroupElect()) return;

@@ -1,4 +1,4 @@
-// Push constants of expert_route.comp, expert_tiles.comp and expert_sum.comp.
+// Push constants of expert_route.comp and expert_tiles.comp.
 #include "common/types.h"
 KL_STRUCTS_BEGIN
 const u32 kMaxExperts = 1024;
@@ -16,10 +16,4 @@ struct ExpertTilesPush {
   u32 n_tiles;       // that there is room for
 };
 CHECK_PUSH(ExpertTilesPush, 16)
-
-struct ExpertSumPush {
-  u32 width4;  // width of a row in vec4
-  u32 n_used;
-};
-CHECK_PUSH(ExpertSumPush, 8)
 KL_STRUCTS_END

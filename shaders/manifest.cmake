@@ -8,6 +8,12 @@ kimberlite_module(residual_norm SOURCE residual_norm.comp)
 kimberlite_module(residual_norm_workgroup SOURCE residual_norm.comp DEFINES WORKGROUP_ROWS)
 kimberlite_module(residual_add SOURCE residual_norm.comp DEFINES ADD_ONLY)
 kimberlite_module(residual_add_workgroup SOURCE residual_norm.comp DEFINES ADD_ONLY WORKGROUP_ROWS)
+foreach(part inputs sum)  # of a mixture of experts
+  string(TOUPPER EXPERT_${part} define)
+  kimberlite_module(residual_expert_${part} SOURCE residual_norm.comp DEFINES ${define})
+  kimberlite_module(residual_expert_${part}_workgroup SOURCE residual_norm.comp
+                    DEFINES ${define} WORKGROUP_ROWS)
+endforeach()
 
 # gated activation
 kimberlite_module(geglu SOURCE geglu.comp)
@@ -60,10 +66,8 @@ endforeach()
 # mixture of experts
 kimberlite_module(expert_route SOURCE expert_route.comp)
 kimberlite_module(expert_tiles SOURCE expert_tiles.comp)
-kimberlite_module(expert_sum SOURCE expert_sum.comp)
 
-kimberlite_module(quant_act_bytes SOURCE quant_act.comp)
-kimberlite_module(quant_act_words SOURCE quant_act.comp DEFINES WORDS)
+kimberlite_module(quant_act SOURCE quant_act.comp)
 
 # sampling
 kimberlite_module(sample_prepare SOURCE sample_prepare.comp)

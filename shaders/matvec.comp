@@ -6,7 +6,8 @@
 //   codes   wide [n_panels, n_steps, units]   src/kernels/packed_matrix.hpp
 //   scales  wide [n_panels, n_steps, units]   a dummy where the type has none
 //   x       f32 [n_columns, 4 x_units]        INT8: u32 [n_columns, 4 x_units]
-//   y       f32 [n_columns, y_stride]
+//   y       f32 [n_columns, y_stride]          GATED: gelu_tanh(gate) * up, in y, y_q or both
+//   y_q     u32                               (common/panel_store.glsl)
 //   tiles   ExpertTile [n_tiles]              EXPERTS: else dummies
 //   slots   u32 [n_slots]                     sorted by expert
 //
@@ -14,9 +15,9 @@
 // slot (a token and one of its experts), and a tile multiplies slots of one expert.
 //
 // Grid: x = tile of COLUMNS columns (the last one may be wider than what is left), y = workgroup of
-// whole panels of 64 rows. A lane has 64 / LANES rows. Accumulation: float32, precise, in the order of K; with SPLIT_K (GPUs) SPLITS
-// groups of lanes take every SPLITS-th step and their sums are added in order. Neither depends
-// on the number of columns. Source: lanes as rows and 64-row panels, the fastest of the
+// whole panels of 64 rows. A lane has 64 / LANES rows. Accumulation: float32, precise, in the order
+// of K; with SPLIT_K (GPUs) SPLITS groups of lanes take every SPLITS-th step and their sums are
+// added in order. Neither depends on the number of columns. Source: lanes as rows and 64-row panels, the fastest of the
 // shapes measured on lavapipe (2.4 to 3.5 times lanes along K from memory).
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
@@ -38,6 +39,7 @@ WIDE_BINDING(2, x)
 layout(binding = 3, std430) writeonly buffer Y { float y[]; };
 layout(binding = 4, std430) readonly buffer Tiles { ExpertTile tiles[]; };
 layout(binding = 5, std430) readonly buffer Slots { uint slots[]; };
+layout(binding = 6, std430) writeonly buffer Yq { uint y_q[]; };
 
 #include "common/panel.glsl"
 #ifdef INT8
@@ -45,6 +47,8 @@ layout(binding = 5, std430) readonly buffer Slots { uint slots[]; };
 #else
 #include "common/panel_product.glsl"
 #endif
+#define OUTPUTS_CONSTANT 10
+#include "common/round_rows.glsl"
 #include "common/panel_store.glsl"
 
 void main() {

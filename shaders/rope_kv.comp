@@ -4,7 +4,7 @@
 //   q = rope(rms(q_raw) * q_norm)   K row = rope(rms(k_raw) * k_norm)   V row = rms(v_raw)
 //   rope: y[i] = x[i] cos - x[i + d/2] sin,  y[i + d/2] = x[i + d/2] cos + x[i] sin,  i < n_pairs
 //
-//   q_raw    f32 [n, n_heads, d]       k_raw, v_raw  f32 [n, n_kv_heads, d]
+//   q_raw    f32 [n, n_heads, d]       k_raw, v_raw  f32 [n, n_kv_heads, d], each with a stride
 //   q_norm   f32 [d]                   k_norm        f32 [d]
 //   columns  Column [n]                table         f32 [2, 512, n_pairs, 2]  kernels/rope_table.hpp
 //   q        f32 [n, n_heads, d]       k, v          common/kv_cache.glsl; WIDE_TABLE: uvec2
@@ -59,6 +59,11 @@ const uint kHeadVecs = kHeadDim / 4;
 const uint kHalfVecs = kHeadDim / 8;
 const uint kOctets = kHeadDim / 16;  // of half a head
 const uint kQuery = 0u, kKey = 1u, kValue = 2u;
+
+uint raw_row(uint part, uint row) {
+  if (part == kQuery) return row * p.q_stride + p.q_first;
+  return part == kKey ? row * p.k_stride + p.k_first : row * p.v_stride + p.v_first;
+}
 
 #ifdef Q_ONLY
 vec4 load_raw(uint part, uint index) { return q_raw[index]; }
@@ -177,28 +182,27 @@ void main() {
   uint head = p.first_head + gl_WorkGroupID.x * gl_NumSubgroups + gl_SubgroupID;
   if (head >= p.n_heads + 2 * p.n_kv_heads) return;
   uint part = kQuery;
-  uint n_heads = p.n_heads;
   if (head >= p.n_heads) {
     head -= p.n_heads;
     part = head < p.n_kv_heads ? kKey : kValue;
     head = head < p.n_kv_heads ? head : head - p.n_kv_heads;
-    n_heads = p.n_kv_heads;
   }
   const Column column = columns[gl_WorkGroupID.y];
-  const uint base = (gl_WorkGroupID.y * n_heads + head) * kHeadVecs;
-  const float factor = norm_factor(part, base);
+  const uint raw = raw_row(part, gl_WorkGroupID.y) + head * kHeadVecs;
+  const float factor = norm_factor(part, raw);
 
   for (uint octet = gl_SubgroupInvocationID; octet < kOctets; octet += kLanes) {
     vec4 low[2], high[2];
     [[unroll]] for (uint i = 0; i < 2; ++i) {
       const uint at = octet * 2 + i;
-      precise const vec4 a = load_raw(part, base + at) * factor;
-      precise const vec4 b = load_raw(part, base + kHalfVecs + at) * factor;
+      precise const vec4 a = load_raw(part, raw + at) * factor;
+      precise const vec4 b = load_raw(part, raw + kHalfVecs + at) * factor;
       low[i] = a * load_norm(part, at);
       high[i] = b * load_norm(part, kHalfVecs + at);
     }
     if (part != kValue && octet * 8 < p.n_pairs) rotate(column.position, octet, low, high);
     if (part == kQuery) {
+      const uint base = (gl_WorkGroupID.y * p.n_heads + head) * kHeadVecs;
       [[unroll]] for (uint i = 0; i < 2; ++i) {
         q[base + octet * 2 + i] = low[i];
         q[base + kHalfVecs + octet * 2 + i] = high[i];

@@ -11,6 +11,14 @@ struct RopeKvPush {
   u32 n_bound;     // rows that are bound; others are left to another dispatch
   u32 segment_rows;  // WIDE_TABLE: of a segment, a multiple of 64; else 0
   f32 eps;
+  // Where rows of q_raw, k_raw and v_raw lie in their tensors, in vec4: from one to the next, and
+  // the first.
+  u32 q_stride;
+  u32 q_first;
+  u32 k_stride;
+  u32 k_first;
+  u32 v_stride;
+  u32 v_first;
 };
-CHECK_PUSH(RopeKvPush, 36)
+CHECK_PUSH(RopeKvPush, 60)
 KL_STRUCTS_END

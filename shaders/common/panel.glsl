@@ -14,6 +14,7 @@ layout(constant_id = 4) const bool SPREAD = false;     // x by one load and shuf
 layout(constant_id = 5) const bool MASK_ONLY = false;  // vector shifts are slow: scale x instead
 layout(constant_id = 6) const bool TAIL = false;       // K is not a multiple of 32
 layout(constant_id = 8) const bool EXPERTS = false;    // tiles are slots of experts
+layout(constant_id = 9) const bool GATED = false;      // rows of gate and up (panel_store.glsl)
 
 const uint ROWS = 64 / LANES;
 #define MAX_TILE 32  // ROWS * COLUMNS at most
@@ -25,8 +26,8 @@ uint lane;          // 0..LANES-1
 uint split;         // 0..SPLITS-1
 uint first_step;    // of the panel
 uint n_tile;        // columns of the tile that exist
-uint x_row[COLUMNS];  // where each column of the tile starts in x, in units
-uint y_row[COLUMNS];  // and in y, in elements
+uint x_row[COLUMNS];    // where each column of the tile starts in x, in units
+uint y_index[COLUMNS];  // its row of y
 
 // The tile's columns are slots of one expert. Says which panel of the matrix `wanted` of the
 // expert is.
@@ -36,7 +37,7 @@ uint find_expert_tile(uint wanted) {
   [[unroll]] for (uint c = 0; c < COLUMNS; ++c) {
     const uint slot = slots[tile.first + min(c, max(n_tile, 1) - 1)];
     x_row[c] = slot / p.slots_per_row * p.x_units;
-    y_row[c] = slot * p.y_stride;
+    y_index[c] = slot;
   }
   // Panels before those of this shard wrap around to numbers that it does not have.
   const uint in_shard = tile.expert * p.expert_panels + wanted - p.first_row / 64;
@@ -50,7 +51,7 @@ uint find_column_tile(uint wanted) {
   n_tile = p.n_columns - column0;
   [[unroll]] for (uint c = 0; c < COLUMNS; ++c) {
     x_row[c] = min(column0 + c, p.n_columns - 1) * p.x_units;
-    y_row[c] = (column0 + c) * p.y_stride;
+    y_index[c] = column0 + c;
   }
   panel_exists = wanted < p.n_panels;
   first_row = p.first_row + wanted * 64;

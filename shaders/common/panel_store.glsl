@@ -1,5 +1,9 @@
 // store_panel: acc to y, with the sums of the K splits added first (SPLIT_K), the scale of the
 // matrix and the soft cap.
+//
+// GATED: the matrix has 32 rows of gate and 32 of up in each panel, and y is gelu_tanh(gate) * up:
+// 32 elements, one block of rounded activations, as OUTPUTS says (round_rows.glsl). A lane has both
+// rows of an element, so LANES is at most 32 (16 with PAIRS).
 float finish_value(float sum) {
   precise const float value = sum * p.scale;
   if (p.softcap == 0.0) return value;
@@ -8,31 +12,129 @@ float finish_value(float sum) {
   return capped;
 }
 
+float gated_value(float gate, float up) {
+  precise const float value = gelu_tanh(finish_value(gate)) * finish_value(up);
+  return value;
+}
+
+bool in_tile(uint c) { return panel_exists && c < n_tile; }
+
 void store_value(uint g, uint c, float value) {
   const uint row = row_of(g);
-  const bool exists = panel_exists && c < n_tile;
-  if (exists && (EXPERTS || panel * 64 + row < p.n_rows)) {
-    y[y_row[c] + first_row + row] = finish_value(value);
+  if (in_tile(c) && (EXPERTS || panel * 64 + row < p.n_rows)) {
+    y[y_index[c] * p.y_stride + first_row + row] = finish_value(value);
   }
 }
+
+/// Element r of the 32 that a gated panel makes.
+void store_gated_value(uint c, uint r, float value) {
+  if (in_tile(c) && HAS_FLOATS) y[y_index[c] * p.y_stride + first_row / 2 + r] = value;
+}
+
+uint gated_block(uint c) { return y_index[c] * (p.y_stride / 32) + first_row / 64; }
 
 #ifdef SPLIT_K
 // One workgroup is one panel. [split][g][c][lane]
 shared float split_sums[SPLITS * ROWS * COLUMNS * LANES];
+shared vec4 gated_values[GATED ? COLUMNS * 8 : 1];
+
+float add_splits(uint i) {
+  precise float sum = 0.0;
+  for (uint s = 0; s < SPLITS; ++s) sum += split_sums[(s * ROWS * COLUMNS + i) * LANES + lane];
+  return sum;
+}
+
+/// A block of gated_values for each 8 invocations, which read all of it.
+void round_gated() {
+  for (uint i = gl_LocalInvocationID.x; i < COLUMNS * 8; i += LANES * SPLITS) {
+    const uint c = i / 8;
+    float largest = 0.0;
+    [[unroll]] for (uint j = 0; j < 8; ++j) largest = max(largest, max4(gated_values[c * 8 + j]));
+    const float inverse = inverse_scale(largest);
+    int sum = 0;
+    [[unroll]] for (uint j = 0; j < 8; ++j) {
+      sum += sum4(round_codes(gated_values[c * 8 + j], inverse));
+    }
+    if (!in_tile(c)) continue;
+    store_codes(gated_block(c), i % 8, round_codes(gated_values[i], inverse));
+    if (i % 8 == 0) store_scale(gated_block(c), largest, sum);
+  }
+}
+
+void store_gated() {
+  for (uint i = split; i < ROWS / 2 * COLUMNS; i += SPLITS) {
+    const uint c = i % COLUMNS;
+    const uint r = row_of(i / COLUMNS);
+    const float value = gated_value(add_splits(i), add_splits(i + ROWS / 2 * COLUMNS));
+    store_gated_value(c, r, value);
+    if (HAS_CODES) gated_values[c * 8 + r / 4][r % 4] = value;
+  }
+  if (!HAS_CODES) return;
+  barrier();
+  round_gated();
+}
 
 void store_panel() {
   [[unroll]] for (uint i = 0; i < ROWS * COLUMNS; ++i) {
     split_sums[(split * ROWS * COLUMNS + i) * LANES + lane] = acc[i];
   }
   barrier();
+  if (GATED) {
+    store_gated();
+    return;
+  }
   for (uint i = split; i < ROWS * COLUMNS; i += SPLITS) {
-    precise float sum = 0.0;
-    for (uint s = 0; s < SPLITS; ++s) sum += split_sums[(s * ROWS * COLUMNS + i) * LANES + lane];
-    store_value(i / COLUMNS, i % COLUMNS, sum);
+    store_value(i / COLUMNS, i % COLUMNS, add_splits(i));
   }
 }
 #else
+/// The code of element r of a block; with bytes the lanes of four neighbouring r join theirs.
+void store_code(uint block, uint r, int code, bool exists) {
+  uint word = uint(code);
+  if ((OUTPUTS & kBytes) != 0) {
+    word = (word & 0xff) << (8 * (r % 4));
+    word |= subgroupShuffleXor(word, 1);
+    word |= subgroupShuffleXor(word, 2);
+    exists = exists && r % 4 == 0;
+    r /= 4;
+  }
+  if (exists) STORE_WORD(block * BLOCK_WORDS + r, word);
+}
+
+/// The panel's lanes are neighbours in one subgroup; each has `value` of elements row_of(g).
+void round_gated(uint c, float value[4]) {
+  float largest = 0.0;
+  [[unroll]] for (uint g = 0; g < ROWS / 2; ++g) largest = max(largest, abs(value[g]));
+  [[unroll]] for (uint step = 1; step < LANES; step *= 2) {
+    largest = max(largest, subgroupShuffleXor(largest, step));
+  }
+  const float inverse = inverse_scale(largest);
+  int sum = 0;
+  [[unroll]] for (uint g = 0; g < ROWS / 2; ++g) {
+    const int code = round_codes(vec4(value[g]), inverse).x;
+    sum += code;
+    store_code(gated_block(c), row_of(g), code, in_tile(c));
+  }
+  [[unroll]] for (uint step = 1; step < LANES; step *= 2) sum += subgroupShuffleXor(sum, step);
+  if (in_tile(c) && lane == 0) store_scale(gated_block(c), largest, sum);
+}
+
+void store_gated() {
+  [[unroll]] for (uint c = 0; c < COLUMNS; ++c) {
+    float value[4];
+    [[unroll]] for (uint g = 0; g < ROWS / 2; ++g) {
+      value[g] = gated_value(acc[g * COLUMNS + c], acc[(g + ROWS / 2) * COLUMNS + c]);
+      store_gated_value(c, row_of(g), value[g]);
+    }
+    if (HAS_CODES) round_gated(c, value);
+  }
+}
+
 void store_panel() {
+  if (GATED) {
+    store_gated();
+    return;
+  }
   [[unroll]] for (uint g = 0; g < ROWS; ++g) {
     [[unroll]] for (uint c = 0; c < COLUMNS; ++c) store_value(g, c, acc[g * COLUMNS + c]);
   }

@@ -19,7 +19,8 @@ float reduce_add(float value) {
   for (uint i = 0; i < gl_NumSubgroups; ++i) sum += reduce_partials[i];
   return sum;
 }
-#define ROW_LANE gl_LocalInvocationIndex
+// Neighbours here are neighbours in a subgroup.
+#define ROW_LANE (gl_SubgroupID * gl_SubgroupSize + gl_SubgroupInvocationID)
 #define ROW_LANES gl_WorkGroupSize.x
 #define ROW_INDEX gl_WorkGroupID.x
 

@@ -19,16 +19,18 @@ namespace {
 
 constexpr BindingDesc kCacheK{.name = "k", .wide = true};
 constexpr BindingDesc kCacheV{.name = "v", .wide = true};
-constexpr std::array kAttentionBindings{BindingDesc{"q"}, BindingDesc{"columns"}, kCacheK, kCacheV,
-                                        BindingDesc{"out", Access::write}};
+constexpr BindingDesc kY{"y", Access::read_write};  // what is rounded is read back
+constexpr BindingDesc kYq{"y_q", Access::write};
+constexpr std::array kAttentionBindings{
+    BindingDesc{"q"}, BindingDesc{"columns"}, kCacheK, kCacheV, kY, kYq};
 constexpr std::array kSplitBindings{BindingDesc{"q"},
                                     BindingDesc{"columns"},
                                     kCacheK,
                                     kCacheV,
                                     BindingDesc{"partial", Access::write},
                                     BindingDesc{"state", Access::write}};
-constexpr std::array kTableBindings{BindingDesc{"q"}, BindingDesc{"columns"}, BindingDesc{"k"},
-                                    BindingDesc{"v"}, BindingDesc{"out", Access::write}};
+constexpr std::array kTableBindings{
+    BindingDesc{"q"}, BindingDesc{"columns"}, BindingDesc{"k"}, BindingDesc{"v"}, kY, kYq};
 constexpr std::array kSplitTableBindings{BindingDesc{"q"},
                                          BindingDesc{"columns"},
                                          BindingDesc{"k"},
@@ -36,7 +38,7 @@ constexpr std::array kSplitTableBindings{BindingDesc{"q"},
                                          BindingDesc{"partial", Access::write},
                                          BindingDesc{"state", Access::write}};
 constexpr std::array kMergeBindings{BindingDesc{"partial"}, BindingDesc{"state"},
-                                    BindingDesc{"out", Access::write}};
+                                    BindingDesc{"y", Access::write}, kYq};
 
 bool has_shared_memory(const vk::Caps& caps) { return !caps.is_cpu; }
 
@@ -79,12 +81,11 @@ uint32_t pick_splits(const vk::Caps& caps, const KvCacheView& cache, uint32_t n_
 }
 
 void check_attention(const Tensor& q, const Tensor& columns, const KvCacheView& cache,
-                     const Tensor& out, uint32_t n_heads) {
+                     uint32_t n_heads) {
   check_kv_cache(cache);
   KL_CHECK(n_heads > 0 && n_heads % cache.n_kv_heads == 0, "query heads in whole groups");
   const Shape rows{q.shape[0], uint64_t{n_heads} * cache.head_dim};
   KL_CHECK(q.dtype == DType::f32 && q.shape == rows, "queries of another shape");
-  KL_CHECK(out.dtype == DType::f32 && out.shape == rows, "a result of another shape");
   KL_CHECK((columns.dtype == DType::u32 && columns.shape == Shape{q.shape[0], 4}),
            "columns of another shape");
 }
@@ -164,9 +165,11 @@ AttentionTiling pick_attention_tiling(const vk::Caps& caps, const KvCacheView& c
 }
 
 void add_attention(graph::Graph& graph, const Tensor& q, const Tensor& columns,
-                   const KvCacheView& cache, const Tensor& out, uint32_t n_heads,
+                   const KvCacheView& cache, const ActivationRows& y, uint32_t n_heads,
                    std::string label) {
-  check_attention(q, columns, cache, out, n_heads);
+  check_attention(q, columns, cache, n_heads);
+  check_activation_rows(y, graph.caps(), q.shape[0], q.shape[1]);
+  KL_CHECK(y.f32.valid(), "attention writes float32 rows, and rounds those");
   const auto n = static_cast<uint32_t>(q.shape[0]);
   const AttentionTiling tiling = pick_attention_tiling(graph.caps(), cache, n_heads, n);
   const uint64_t visible = cache.window != 0 ? cache.window : cache.n_rows;
@@ -178,8 +181,9 @@ void add_attention(graph::Graph& graph, const Tensor& q, const Tensor& columns,
     const graph::KernelDesc& kernel = n > kMaxDecodeColumns ? kernels.prefill : kernels.decode;
     graph::Node node = make_node(graph, kernel, tiling, cache, n_heads, n);
     node.label = std::move(label);
-    node.tensors = {q, columns, cache.k, cache.v, out};
-    node.bytes_touched = q.n_bytes + out.n_bytes + cache_bytes;
+    node.tensors = {q, columns, cache.k, cache.v, y.y(), y.y_q()};
+    node.constants.push_back(y.outputs());
+    node.bytes_touched = q.n_bytes + y.n_bytes() + cache_bytes;
     graph.add(std::move(node));
     return;
   }
@@ -197,11 +201,12 @@ void add_attention(graph::Graph& graph, const Tensor& q, const Tensor& columns,
   merge.kernel = &kAttentionMerge;
   merge.variant = &graph.pick(kAttentionMerge);
   merge.label = label + ".merge";
-  merge.tensors = {partial, state, out};
-  merge.constants = {graph.caps().is_cpu ? graph.caps().subgroup_size : cache.head_dim / 4};
+  merge.tensors = {partial, state, y.y(), y.y_q()};
+  merge.constants = {graph.caps().is_cpu ? graph.caps().subgroup_size : cache.head_dim / 4,
+                     y.outputs()};
   merge.set_push(shaders::AttentionMergePush{cache.head_dim / 4, tiling.n_splits});
   merge.grid = {n_heads, n, 1};
-  merge.bytes_touched = partial.n_bytes + state.n_bytes + out.n_bytes;
+  merge.bytes_touched = partial.n_bytes + state.n_bytes + y.n_bytes();
   graph.add(std::move(merge));
 }
 

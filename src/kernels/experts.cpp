@@ -18,16 +18,16 @@ using graph::Variant;
 
 namespace {
 
-constexpr std::array kRouteBindings{BindingDesc{"scores"}, BindingDesc{"scale"},
+constexpr std::array kRouteBindings{BindingDesc{"scores"},
+                                    BindingDesc{"scale"},
                                     BindingDesc{"experts", Access::read_write},
-                                    BindingDesc{"weights", Access::read_write}};
+                                    BindingDesc{"weights", Access::read_write},
+                                    BindingDesc{"tiles", Access::write},
+                                    BindingDesc{"slots", Access::write}};
 constexpr std::array kRouteVariants{Variant{"portable", "expert_route"}};
 constexpr std::array kTilesBindings{BindingDesc{"experts"}, BindingDesc{"tiles", Access::write},
                                     BindingDesc{"slots", Access::write}};
 constexpr std::array kTilesVariants{Variant{"portable", "expert_tiles"}};
-constexpr std::array kSumBindings{BindingDesc{"y"}, BindingDesc{"weights"},
-                                  BindingDesc{"out", Access::write}};
-constexpr std::array kSumVariants{Variant{"portable", "expert_sum"}};
 
 static_assert(shaders::kMaxExperts == kMostExperts);
 
@@ -47,8 +47,14 @@ void add_route(graph::Graph& graph, const Tensor& scores, const Tensor& scale,
   node.kernel = &kExpertRoute;
   node.variant = &graph.pick(kExpertRoute);
   node.label = std::move(label);
-  node.tensors = {scores, scale, routing.experts, routing.weights};
-  node.constants = {graph.caps().subgroup_size};
+  const bool own_tiles = routing.tiles.tile_columns == 1;
+  node.tensors = {scores,
+                  scale,
+                  routing.experts,
+                  routing.weights,
+                  own_tiles ? routing.tiles.tiles : routing.experts,
+                  own_tiles ? routing.tiles.slots : routing.experts};
+  node.constants = {graph.caps().subgroup_size, own_tiles};
   node.set_push(shaders::ExpertRoutePush{static_cast<uint32_t>(scores.shape[1]), n_used});
   node.grid = {static_cast<uint32_t>(scores.shape[0]), 1, 1};
   node.bytes_touched = scores.n_bytes + 2 * routing.experts.n_bytes;
@@ -77,11 +83,16 @@ const graph::KernelDesc kExpertRoute{"expert_route", kRouteBindings,
                                      sizeof(shaders::ExpertRoutePush), kRouteVariants};
 const graph::KernelDesc kExpertTiles{"expert_tiles", kTilesBindings,
                                      sizeof(shaders::ExpertTilesPush), kTilesVariants};
-const graph::KernelDesc kExpertSum{"expert_sum", kSumBindings, sizeof(shaders::ExpertSumPush),
-                                   kSumVariants};
 
 ExpertRouting add_expert_routing(graph::Graph& graph, const Tensor& scores, const Tensor& scale,
                                  uint32_t n_used, const std::string& label) {
+  const Tensor weights =
+      graph.transient(label + ".weights", DType::f32, Shape{scores.shape[0] * n_used});
+  return add_expert_routing(graph, scores, scale, n_used, weights, label);
+}
+
+ExpertRouting add_expert_routing(graph::Graph& graph, const Tensor& scores, const Tensor& scale,
+                                 uint32_t n_used, const Tensor& weights, const std::string& label) {
   KL_CHECK(scores.dtype == DType::f32 && scores.shape.rank() == 2, "scores are f32 [n, n_experts]");
   const uint64_t n_experts = scores.shape[1];
   KL_CHECK(n_experts <= kMostExperts && n_used >= 1 && n_used <= n_experts, "experts to choose");
@@ -91,36 +102,15 @@ ExpertRouting add_expert_routing(graph::Graph& graph, const Tensor& scores, cons
 
   ExpertRouting routing;
   routing.experts = graph.transient(label + ".experts", DType::u32, Shape{n_slots});
-  routing.weights = graph.transient(label + ".weights", DType::f32, Shape{n_slots});
+  KL_CHECK(weights.dtype == DType::f32 && weights.shape == Shape{n_slots},
+           "a weight for each slot");
+  routing.weights = weights;
   routing.tiles = {graph.transient(label + ".tiles", DType::u32,
                                    {count_tiles(n_slots, n_experts, tile_columns), 3}),
                    graph.transient(label + ".slots", DType::u32, Shape{n_slots}), tile_columns};
   add_route(graph, scores, scale, routing, n_used, label);
-  add_tiles(graph, routing, n_experts, label + ".tiles");
+  if (tile_columns > 1) add_tiles(graph, routing, n_experts, label + ".tiles");
   return routing;
-}
-
-void add_expert_sum(graph::Graph& graph, const Tensor& y, const ExpertRouting& routing,
-                    const Tensor& out, std::string label) {
-  KL_CHECK(out.dtype == DType::f32 && out.shape.rank() == 2 && out.shape[1] % 4 == 0,
-           "a result [n, width] of a multiple of 4");
-  const uint64_t n_slots = routing.weights.shape[0];
-  KL_CHECK(y.dtype == DType::f32 && y.shape == (Shape{n_slots, out.shape[1]}),
-           "a row for each slot");
-  const uint32_t workgroup = std::min<uint32_t>(64, graph.caps().max_workgroup_size);
-  const uint64_t width4 = out.shape[1] / 4;
-  graph::Node node;
-  node.kernel = &kExpertSum;
-  node.variant = &graph.pick(kExpertSum);
-  node.label = std::move(label);
-  node.tensors = {y, routing.weights, out};
-  node.constants = {workgroup};
-  node.set_push(shaders::ExpertSumPush{static_cast<uint32_t>(width4),
-                                       static_cast<uint32_t>(n_slots / out.shape[0])});
-  node.grid = {static_cast<uint32_t>(div_up<uint64_t>(width4, workgroup)),
-               static_cast<uint32_t>(out.shape[0]), 1};
-  node.bytes_touched = y.n_bytes + out.n_bytes;
-  graph.add(std::move(node));
 }
 
 }  // namespace kimberlite::kernels

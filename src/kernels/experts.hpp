@@ -1,6 +1,6 @@
-// Mixture of experts: which experts a column takes, its slots sorted for the products, and the
-// weighted sum of what the experts say. Shaders: expert_route.comp, expert_tiles.comp,
-// expert_sum.comp; the products are matvec.comp's (panel_product.hpp).
+// Mixture of experts: which experts a column takes, and its slots in tiles for the products.
+// Shaders: expert_route.comp, expert_tiles.comp; the products are matvec.comp's
+// (panel_product.hpp), the norms and sums around them residual_norm.comp's (rms_norm.hpp).
 #pragma once
 
 #include <string>
@@ -12,7 +12,6 @@ namespace kimberlite::kernels {
 
 extern const graph::KernelDesc kExpertRoute;
 extern const graph::KernelDesc kExpertTiles;
-extern const graph::KernelDesc kExpertSum;
 
 /// The most experts that a model may have.
 inline constexpr uint32_t kMostExperts = 1024;
@@ -31,10 +30,9 @@ struct ExpertRouting {
 ExpertRouting add_expert_routing(graph::Graph& graph, const graph::Tensor& scores,
                                  const graph::Tensor& scale, uint32_t n_used,
                                  const std::string& label);
-
-/// out[c] = sum over the slots of column c of weight * y[slot]. y: f32 [n_slots, width], width a
-/// multiple of 4; out: f32 [n, width].
-void add_expert_sum(graph::Graph& graph, const graph::Tensor& y, const ExpertRouting& routing,
-                    const graph::Tensor& out, std::string label);
+/// The same with the weights in a tensor of the caller's, f32 [n * n_used].
+ExpertRouting add_expert_routing(graph::Graph& graph, const graph::Tensor& scores,
+                                 const graph::Tensor& scale, uint32_t n_used,
+                                 const graph::Tensor& weights, const std::string& label);
 
 }  // namespace kimberlite::kernels

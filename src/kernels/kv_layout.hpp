@@ -47,8 +47,8 @@ struct KvCacheView {
 
 /// The most rows (all sequences together, a multiple of kAttentionChunk) that a layer's K or V may
 /// have on this device without a table: it is read through one wide binding and within
-/// Caps::max_loop_rounds. Writers bind a part of it at a time, so Caps::max_storage_range_bytes does
-/// not limit it where reads go through texel buffers.
+/// Caps::max_loop_rounds. Writers bind a part of it at a time, so Caps::max_storage_range_bytes
+/// does not limit it where reads go through texel buffers.
 [[nodiscard]] uint32_t kv_max_rows(const vk::Caps& caps, KvType type, uint32_t n_kv_heads,
                                    uint32_t head_dim);
 

@@ -6,6 +6,7 @@
 
 #include "graph/graph.hpp"
 #include "kernels/packed_matrix.hpp"
+#include "kernels/quant_act.hpp"
 
 namespace kimberlite::kernels {
 
@@ -16,6 +17,6 @@ namespace kimberlite::kernels {
 /// y = W x for a multiple of 8 columns; operands as for add_matvec. The result of a column does not
 /// depend on the number of columns.
 void add_matmul(graph::Graph& graph, const PackedMatrix& w, const graph::Tensor& x,
-                const graph::Tensor& y, const std::string& label);
+                const ActivationRows& y, const std::string& label);
 
 }  // namespace kimberlite::kernels

@@ -5,6 +5,7 @@
 
 #include "graph/graph.hpp"
 #include "kernels/packed_matrix.hpp"
+#include "kernels/quant_act.hpp"
 
 namespace kimberlite::kernels {
 
@@ -20,9 +21,10 @@ struct MatvecEpilogue {
 
 /// y = W x for 1 to 8 columns, one node for each shard. x: f32 [n, n_cols rounded up to 4], where
 /// what is beyond n_cols is finite; for a matrix of an int8 class what add_quant_act made of it.
-/// y: f32 [n, n_rows]. Column invariant.
+/// y: f32 [n, n_rows]; of a gated matrix gelu_tanh(gate) * up, [n, n_rows / 2] in either form.
+/// Column invariant.
 void add_matvec(graph::Graph& graph, const PackedMatrix& w, const graph::Tensor& x,
-                const graph::Tensor& y, const std::string& label,
+                const ActivationRows& y, const std::string& label,
                 const MatvecEpilogue& epilogue = {});
 
 }  // namespace kimberlite::kernels

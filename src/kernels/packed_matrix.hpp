@@ -34,6 +34,7 @@
 namespace kimberlite::kernels {
 
 inline constexpr uint64_t kPanelRows = 64;
+inline constexpr uint64_t kGatedRows = kPanelRows / 2;
 
 /// The arithmetic of a product; fixed for a matrix on a device, because the layout follows it.
 enum class LinearClass : uint8_t {
@@ -106,6 +107,7 @@ struct PackedMatrix {
   uint64_t n_steps = 0;
   std::vector<Shard> shards;
   float scale = 1.0f;  // of every weight, besides those of its blocks
+  bool gated = false;  // rows of gate and up in turn: kGatedRows of each in a panel
 
   [[nodiscard]] uint64_t n_bytes() const;
 };

@@ -26,7 +26,8 @@ constexpr std::array kBindings{BindingDesc{"codes", Access::read, true},
                                BindingDesc{"x", Access::read, true},
                                BindingDesc{"y", Access::write},
                                BindingDesc{"tiles"},
-                               BindingDesc{"slots"}};
+                               BindingDesc{"slots"},
+                               BindingDesc{"y_q", Access::write}};
 
 bool has_split(const vk::Caps& caps) { return !caps.is_cpu; }
 bool has_dot(const vk::Caps& caps) { return caps.has_int8_dot; }
@@ -173,39 +174,53 @@ struct Product {
   const KernelDesc& kernel;
   const PackedMatrix& w;
   const Tensor& x;
-  const Tensor& y;
+  const ActivationRows& y;
   const std::string& label;
   uint32_t tile_columns;
   float softcap = 0;
   const ExpertTiles* experts = nullptr;
+  uint64_t expert_rows = 0;
 };
+
+/// Of a row of y, where the product has `n_rows` rows.
+uint64_t y_columns(const PackedMatrix& w, uint64_t n_rows) { return w.gated ? n_rows / 2 : n_rows; }
+
+void check_y(const graph::Graph& graph, const PackedMatrix& w, const ActivationRows& y, uint64_t n,
+             uint64_t n_rows) {
+  KL_CHECK(!w.gated || n_rows % kPanelRows == 0, "gate and up of whole panels");
+  KL_CHECK(w.gated || (y.f32.valid() && !y.rounded.valid()), "this product is not rounded");
+  check_activation_rows(y, graph.caps(), n, y_columns(w, n_rows));
+}
 
 /// With everything but bytes_touched.
 graph::Node make_node(const graph::Graph& graph, const Product& product, const Shard& shard) {
-  const auto& [kernel, w, x, y, label, tile_columns, softcap, experts] = product;
+  const auto& [kernel, w, x, y, label, tile_columns, softcap, experts, expert_rows] = product;
   const auto n_columns = static_cast<uint32_t>(x.shape[0]);
+  const uint64_t y_rows = experts != nullptr ? experts->slots.shape[0] : n_columns;
   const uint64_t shard_panels = div_up(shard.n_rows, kPanelRows);
-  const uint64_t expert_panels = y.shape[1] / kPanelRows;
+  const uint64_t expert_panels = expert_rows / kPanelRows;
+  const uint64_t y_width = y_columns(w, experts != nullptr ? expert_rows : w.n_rows);
   const uint64_t tile_panels = experts != nullptr ? expert_panels : shard_panels;
   graph::Node node;
   node.kernel = &kernel;
   node.variant = &graph.pick(kernel);
   PanelShape shape = pick_panel_shape(*node.variant, graph.caps(), w, tile_panels, tile_columns);
   shape.experts = experts != nullptr;
+  shape.outputs = w.gated ? y.outputs() : 1;
   node.label = label;
   node.tensors = {shard.codes,
                   shard.scales.valid() ? shard.scales : shard.codes,
                   x,
-                  y,
+                  y.y(),
                   experts != nullptr ? experts->tiles : x,
-                  experts != nullptr ? experts->slots : x};
+                  experts != nullptr ? experts->slots : x,
+                  y.y_q()};
   node.constants = shape.constants();
   node.set_push(shaders::MatvecPush{
       static_cast<uint32_t>(shard_panels), static_cast<uint32_t>(w.n_steps),
       static_cast<uint32_t>(x.shape[1] / 4), static_cast<uint32_t>(shard.first_row),
-      static_cast<uint32_t>(shard.n_rows), static_cast<uint32_t>(y.shape[1]), n_columns, w.scale,
-      softcap, static_cast<uint32_t>(expert_panels),
-      static_cast<uint32_t>(y.shape[0] / n_columns)});
+      static_cast<uint32_t>(shard.n_rows), static_cast<uint32_t>(y_width), n_columns, w.scale,
+      softcap, static_cast<uint32_t>(expert_panels), static_cast<uint32_t>(y_rows / n_columns)});
   const uint32_t n_tiles = experts != nullptr ? static_cast<uint32_t>(experts->tiles.shape[0])
                                               : div_up(n_columns, tile_columns);
   const uint64_t n_groups = div_up<uint64_t>(tile_panels, shape.panels_per_workgroup());
@@ -230,16 +245,20 @@ PanelShape pick_panel_shape(const Variant& variant, const vk::Caps& caps, const 
   shape.mask_only = caps.is_cpu;
   shape.tail = w.n_cols % 32 != 0;
   shape.format = find_coded_format(w.type).value_or(0);
+  shape.gated = w.gated;
+  // A lane has a row of gate and the same one of up.
+  const uint32_t most_lanes = w.gated ? 32 : 64;
   if (variant.name.starts_with("split")) {
-    shape.lanes = caps.subgroup_size == 64 ? 64 : 32;
+    shape.lanes = caps.subgroup_size == 64 ? most_lanes : 32;
     shape.splits = pick_splits(w.n_steps, std::min(256u, caps.max_workgroup_size) / shape.lanes);
     shape.workgroup = shape.lanes * shape.splits;
     return shape;
   }
   // 32 accumulators a lane are what the CPU drivers' compilers keep out of trouble.
   shape.lanes = tile_columns > 4 ? 16 : 8;
-  const uint32_t most_lanes = w.linear_class == LinearClass::int8_swar ? 32 : 64;
-  if (!caps.is_cpu) shape.lanes = std::max(shape.lanes, std::min(caps.subgroup_size, most_lanes));
+  const bool swar = w.linear_class == LinearClass::int8_swar;
+  const uint32_t limit = swar ? most_lanes / 2 : most_lanes;
+  if (!caps.is_cpu) shape.lanes = std::max(shape.lanes, std::min(caps.subgroup_size, limit));
   // A few panels a workgroup, but enough workgroups to keep every thread of the driver busy.
   const uint32_t smallest = std::max(1u, caps.subgroup_size / shape.lanes);
   const uint64_t wanted = std::clamp<uint64_t>(n_panels / 16, 1, 4);
@@ -249,42 +268,40 @@ PanelShape pick_panel_shape(const Variant& variant, const vk::Caps& caps, const 
 }
 
 void add_panel_product(graph::Graph& graph, const KernelDesc& kernel, const PackedMatrix& w,
-                       const Tensor& x, const Tensor& y, const std::string& label,
+                       const Tensor& x, const ActivationRows& y, const std::string& label,
                        uint32_t tile_columns, float softcap) {
   check_activations(w, x);
   const uint64_t n_columns = x.shape[0];
-  KL_CHECK(y.dtype == DType::f32 && y.shape == (Shape{n_columns, w.n_rows}),
-           "y is f32 [n, n_rows]");
+  check_y(graph, w, y, n_columns, w.n_rows);
   for (const Shard& shard : w.shards) {
     graph::Node node = make_node(graph, {kernel, w, x, y, label, tile_columns, softcap}, shard);
     node.bytes_touched = shard.codes.n_bytes + shard.scales.n_bytes + x.n_bytes +
-                         shard.n_rows * n_columns * sizeof(float);
+                         y.n_bytes() * shard.n_rows / w.n_rows;
     graph.add(std::move(node));
   }
 }
 
-void add_expert_product(graph::Graph& graph, const PackedMatrix& w, const Tensor& x,
-                        const ExpertTiles& tiles, const Tensor& y, const std::string& label) {
+void add_expert_product(graph::Graph& graph, const PackedMatrix& w, uint64_t expert_rows,
+                        const Tensor& x, const ExpertTiles& tiles, const ActivationRows& y,
+                        const std::string& label) {
   check_activations(w, x);
   const uint64_t n_slots = tiles.slots.shape[0];
   KL_CHECK(n_slots % x.shape[0] == 0, "rows of x with as many slots each");
-  KL_CHECK(y.dtype == DType::f32 && y.shape.rank() == 2 && y.shape[0] == n_slots,
-           "y is f32 [n_slots, rows of an expert]");
-  const uint64_t expert_rows = y.shape[1];
   KL_CHECK(expert_rows % kPanelRows == 0 && w.n_rows % expert_rows == 0, "experts of whole panels");
+  check_y(graph, w, y, n_slots, expert_rows);
   KL_CHECK(tiles.slots.dtype == DType::u32 && tiles.slots.shape.rank() == 1, "slots are u32 [n]");
   KL_CHECK(tiles.tiles.dtype == DType::u32 && tiles.tiles.shape.rank() == 2,
            "tiles are u32 [n, 3]");
   const KernelDesc& kernel = tiles.tile_columns > 1 ? find_matmul_kernel(w.type, w.linear_class)
                                                     : find_matvec_kernel(w.type, w.linear_class);
   for (const Shard& shard : w.shards) {
-    graph::Node node =
-        make_node(graph, {kernel, w, x, y, label, tiles.tile_columns, 0, &tiles}, shard);
+    graph::Node node = make_node(
+        graph, {kernel, w, x, y, label, tiles.tile_columns, 0, &tiles, expert_rows}, shard);
     // A tile reads one expert, of whichever shard.
     const uint64_t shard_bytes = shard.codes.n_bytes + shard.scales.n_bytes;
     const uint64_t n_read = std::min(tiles.tiles.shape[0] * expert_rows, w.n_rows);
     node.bytes_touched = shard_bytes * n_read / w.n_rows;
-    if (&shard == &w.shards.front()) node.bytes_touched += x.n_bytes + y.n_bytes;
+    if (&shard == &w.shards.front()) node.bytes_touched += x.n_bytes + y.n_bytes();
     graph.add(std::move(node));
   }
 }

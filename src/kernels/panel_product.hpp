@@ -6,6 +6,7 @@
 
 #include "graph/graph.hpp"
 #include "kernels/packed_matrix.hpp"
+#include "kernels/quant_act.hpp"
 
 namespace kimberlite::kernels {
 
@@ -20,10 +21,13 @@ struct PanelShape {
   bool tail = false;
   uint32_t format = 0;  // shaders/common/coded.h
   bool experts = false;
+  bool gated = false;
+  uint32_t outputs = 1;  // of a gated product: shaders/common/outputs.h
 
   [[nodiscard]] uint32_t panels_per_workgroup() const { return workgroup / (lanes * splits); }
   [[nodiscard]] std::vector<uint32_t> constants() const {
-    return {workgroup, lanes, columns, splits, spread, mask_only, tail, format, experts};
+    return {workgroup, lanes,  columns, splits, spread, mask_only,
+            tail,      format, experts, gated,  outputs};
   }
 };
 
@@ -35,9 +39,9 @@ struct PanelShape {
 
 /// Columns of a tile where there are many: 8 rows x 4 columns a lane was the best of 4x4..16x4 on
 /// lavapipe 22 (SWAR 87, f32 62 GMAC/s at 3840x3840x64, 2 cores of Zen 5). GPUs have 1 or 2 rows a
-/// lane and take 8.
+/// lane and take 8, but for small subgroups: a panel's lanes are in one subgroup.
 [[nodiscard]] inline uint32_t pick_prefill_columns(const vk::Caps& caps) {
-  return caps.is_cpu ? 4 : 8;
+  return caps.is_cpu || caps.subgroup_size < 16 ? 4 : 8;
 }
 
 [[nodiscard]] const graph::KernelDesc& find_matvec_kernel(formats::GgmlType type,
@@ -52,15 +56,17 @@ struct ExpertTiles {
   uint32_t tile_columns = 1;  // slots of a tile at most
 };
 
-/// y[slot] = W[expert of slot] x[row of slot]. w: [n_experts * y.shape[1], n_cols]; an expert's
-/// rows are a multiple of 64. y: f32 [n_slots, rows of an expert]. x has a row for every slot, or
-/// for every column, whose slots follow one another.
-void add_expert_product(graph::Graph& graph, const PackedMatrix& w, const graph::Tensor& x,
-                        const ExpertTiles& tiles, const graph::Tensor& y, const std::string& label);
+/// y[slot] = W[expert of slot] x[row of slot]. w: [n_experts * expert_rows, n_cols], expert_rows a
+/// multiple of 64. y: f32 [n_slots, expert_rows]; of a gated matrix gelu_tanh(gate) * up, [n_slots,
+/// expert_rows / 2] in either form. x has a row for every slot, or for every column, whose slots
+/// follow one another.
+void add_expert_product(graph::Graph& graph, const PackedMatrix& w, uint64_t expert_rows,
+                        const graph::Tensor& x, const ExpertTiles& tiles, const ActivationRows& y,
+                        const std::string& label);
 
 /// One node for each shard; aborts where the operands do not fit the matrix.
 void add_panel_product(graph::Graph& graph, const graph::KernelDesc& kernel, const PackedMatrix& w,
-                       const graph::Tensor& x, const graph::Tensor& y, const std::string& label,
+                       const graph::Tensor& x, const ActivationRows& y, const std::string& label,
                        uint32_t tile_columns, float softcap);
 
 }  // namespace kimberlite::kernels

@@ -76,56 +76,94 @@ double gelu_roundings(double x) {
   return ((4 * std::abs(argument) + 4) * share + 7) * kRounding;
 }
 
-}  // namespace
+Expected exactly(std::span<const float> values) {
+  return {std::vector<double>(values.begin(), values.end()), std::vector<double>(values.size())};
+}
 
-Expected rms_norm(std::span<const float> x, std::span<const float> weight, float eps) {
+Expected norm_rows(const Expected& x, std::span<const float> weight, float eps) {
   const size_t width = weight.size();
   Expected y;
-  for (size_t first = 0; first < x.size(); first += width) {
-    const double root = root_mean_square(x.subspan(first, width), eps);
+  for (size_t first = 0; first < x.values.size(); first += width) {
+    const auto row = std::span<const double>(x.values).subspan(first, width);
+    const auto errors = std::span<const double>(x.bounds).subspan(first, width);
+    const double root = root_mean_square(row, eps);
+    // What the row's errors do to its norm, relative: the norm is at most off by theirs.
+    const double root_error = root_mean_square(errors, 0.0f) / root;
     for (size_t i = 0; i < width; ++i) {
-      const double value = x[first + i] / root * weight[i];
-      y.add(value, std::abs(value) * norm_roundings(width) + kTiny);
+      const double value = row[i] / root * weight[i];
+      y.add(value, std::abs(value) * (norm_roundings(width) + root_error) +
+                       errors[i] / root * std::abs(double{weight[i]}) + kTiny);
     }
   }
   return y;
 }
 
-ResidualNormResult residual_norm(const ResidualNormArgs& args) {
-  const size_t width = args.post.size();
-  const Expected normed = rms_norm(args.delta, args.post, args.eps);
+/// The seam between two blocks; args.delta is not read.
+ResidualNormResult seam(const Expected& delta, const ResidualNormArgs& args) {
+  const Expected normed = norm_rows(delta, args.post, args.eps);
   ResidualNormResult result;
   for (size_t i = 0; i < normed.values.size(); ++i) {
     const double scale = args.scale;
     const double terms = (std::abs(double{args.x[i]}) + std::abs(normed.values[i])) * scale;
     result.x.add((args.x[i] + normed.values[i]) * scale,
-                 std::abs(terms) * (norm_roundings(width) + 2 * kRounding) + kTiny);
+                 normed.bounds[i] * std::abs(scale) + std::abs(terms) * 2 * kRounding + kTiny);
   }
-  for (size_t first = 0; first < normed.values.size(); first += width) {
-    const auto row = std::span<const double>(result.x.values).subspan(first, width);
-    const auto errors = std::span<const double>(result.x.bounds).subspan(first, width);
-    const double root = root_mean_square(row, args.eps);
-    // What the row's errors do to its norm, relative: the norm is at most off by theirs.
-    const double root_error = root_mean_square(errors, 0.0f) / root;
-    for (size_t i = 0; i < width; ++i) {
-      const double value = row[i] / root * args.next[i];
-      result.y.add(value, std::abs(value) * (norm_roundings(width) + root_error) +
-                              errors[i] / root * std::abs(double{args.next[i]}) + kTiny);
-    }
-  }
+  result.y = norm_rows(result.x, args.next, args.eps);
   return result;
 }
 
-Expected geglu(std::span<const float> gate, std::span<const float> up) {
+}  // namespace
+
+Expected rms_norm(std::span<const float> x, std::span<const float> weight, float eps) {
+  return norm_rows(exactly(x), weight, eps);
+}
+
+ResidualNormResult residual_norm(const ResidualNormArgs& args) {
+  return seam(exactly(args.delta), args);
+}
+
+ResidualNormResult expert_sum(const ExpertSumArgs& sum, const ResidualNormArgs& args) {
+  const size_t width = args.post.size();
+  const size_t n_used = sum.weights.size() / (args.x.size() / width);
+  Expected outs;
+  for (size_t i = 0; i < args.x.size(); ++i) {
+    double value = 0, magnitude = 0;
+    for (size_t j = 0; j < n_used; ++j) {
+      const size_t slot = i / width * n_used + j;
+      const double term = double{sum.weights[slot]} * sum.outs[slot * width + i % width];
+      value += term;
+      magnitude += std::abs(term);
+    }
+    outs.add(value, magnitude * static_cast<double>(n_used) * kRounding);
+  }
+  const Expected normed_mlp = norm_rows(exactly(sum.mlp), sum.mlp_norm, args.eps);
+  const Expected normed_outs = norm_rows(outs, sum.outs_norm, args.eps);
+  Expected delta;
+  for (size_t i = 0; i < outs.values.size(); ++i) {
+    const double value = normed_mlp.values[i] + normed_outs.values[i];
+    delta.add(value, normed_mlp.bounds[i] + normed_outs.bounds[i] + std::abs(value) * kRounding);
+  }
+  return seam(delta, args);
+}
+
+Expected geglu(const Expected& gate, const Expected& up) {
+  constexpr double kSteepest = 1.13;  // slope of gelu_tanh
   Expected out;
-  for (size_t i = 0; i < gate.size(); ++i) {
-    const double x = gate[i];
-    const double value = x / (1 + std::exp(-gelu_argument(x))) * up[i];
+  for (size_t i = 0; i < gate.values.size(); ++i) {
+    const double x = gate.values[i];
+    const double gelu = x / (1 + std::exp(-gelu_argument(x)));
+    const double value = gelu * up.values[i];
     // The gate is cut off where the sigmoid falls below e^-87.
-    const double cut_off = std::abs(x * up[i]) * std::exp(-87.0) + kTiny;
-    out.add(value, std::abs(value) * gelu_roundings(x) + cut_off);
+    const double cut_off = std::abs(x * up.values[i]) * std::exp(-87.0) + kTiny;
+    const double passed_on = kSteepest * gate.bounds[i] * (std::abs(up.values[i]) + up.bounds[i]) +
+                             std::abs(gelu) * up.bounds[i];
+    out.add(value, std::abs(value) * gelu_roundings(x) + cut_off + passed_on);
   }
   return out;
+}
+
+Expected geglu(std::span<const float> gate, std::span<const float> up) {
+  return geglu(exactly(gate), exactly(up));
 }
 
 Expected rope_head(std::span<const float> x, std::span<const float> weight, const RopeShape& rope,

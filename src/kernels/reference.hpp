@@ -46,8 +46,21 @@ struct ResidualNormResult {
 /// x = (x + rms(delta) * post) * scale; y = rms(x) * next.
 [[nodiscard]] ResidualNormResult residual_norm(const ResidualNormArgs& args);
 
+struct ExpertSumArgs {
+  std::span<const float> mlp;        // [n_rows, width]
+  std::span<const float> mlp_norm;   // [width]
+  std::span<const float> outs;       // [n_rows, n_used, width]
+  std::span<const float> outs_norm;  // [width]
+  std::span<const float> weights;    // [n_rows, n_used]
+};
+/// The same with delta = rms(mlp) * mlp_norm + rms(sum_j weights_j outs_j) * outs_norm; args.delta
+/// is not read.
+[[nodiscard]] ResidualNormResult expert_sum(const ExpertSumArgs& sum, const ResidualNormArgs& args);
+
 /// out = gelu_tanh(gate) * up.
 [[nodiscard]] Expected geglu(std::span<const float> gate, std::span<const float> up);
+/// The same of values that are off themselves.
+[[nodiscard]] Expected geglu(const Expected& gate, const Expected& up);
 
 /// One head at `position`: normed (without weights where `weight` is empty), then rotated.
 /// `rotates` is false for values.

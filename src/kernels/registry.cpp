@@ -50,6 +50,8 @@ std::vector<const KernelDesc*> list_kernels() {
   std::vector<const KernelDesc*> all{&kRmsNorm,
                                      &kResidualNorm,
                                      &kResidualAdd,
+                                     &kExpertInputs,
+                                     &kExpertSum,
                                      &kGeglu,
                                      &kRopeKv,
                                      &kRopeQ,
@@ -68,9 +70,8 @@ std::vector<const KernelDesc*> list_kernels() {
     const KernelDesc* embed = &embed_kernel(kind.type, kind.linear_class);
     if (std::find(all.begin(), all.end(), embed) == all.end()) all.push_back(embed);
   }
-  all.insert(all.end(), {&kExpertRoute, &kExpertTiles, &kExpertSum});
-  all.push_back(&quant_act_kernel(LinearClass::int8_dot));
-  all.push_back(&quant_act_kernel(LinearClass::int8_swar));
+  all.insert(all.end(), {&kExpertRoute, &kExpertTiles});
+  all.push_back(&kQuantAct);
   const auto sampling = sample_kernels();
   all.insert(all.end(), sampling.begin(), sampling.end());
   return all;

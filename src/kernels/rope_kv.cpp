@@ -38,17 +38,25 @@ constexpr std::array kRopeQVariants{Variant{"portable", "rope_q"}};
 /// Heads are independent, so a workgroup is only a way to hand out subgroups.
 constexpr uint32_t kSubgroupsInWorkgroup = 4;
 
-void check_rows(const Tensor& tensor, uint64_t n, uint64_t width, const char* what) {
-  KL_CHECK((tensor.dtype == DType::f32 && tensor.shape == Shape{n, width}), what);
+/// Raw heads, which kernels read in vec4.
+void check_raw(const ColumnSlice& slice, uint64_t n, uint64_t width) {
+  check_slice(slice, n, width);
+  KL_CHECK(slice.rows.shape[1] % 4 == 0 && slice.first % 4 == 0, "rows of vec4");
 }
+
+uint32_t raw_stride(const ColumnSlice& slice) {
+  return static_cast<uint32_t>(slice.rows.shape[1] / 4);
+}
+uint32_t raw_first(const ColumnSlice& slice) { return static_cast<uint32_t>(slice.first / 4); }
 
 void check_queries(const RopeQInputs& args) {
   KL_CHECK(args.q_norm.shape.rank() == 1 && args.q_norm.dtype == DType::f32, "a query norm [d]");
   const uint64_t head_dim = args.q_norm.shape[0];
   KL_CHECK(head_dim % 256 == 0, "a head of a multiple of 256");
-  KL_CHECK(args.q_raw.shape.rank() == 2 && args.q_raw.shape[1] % head_dim == 0, "whole heads");
-  check_rows(args.q_raw, args.q_raw.shape[0], args.q_raw.shape[1], "raw queries of another type");
-  check_rows(args.q, args.q_raw.shape[0], args.q_raw.shape[1], "queries of another shape");
+  KL_CHECK(
+      args.q.dtype == DType::f32 && args.q.shape.rank() == 2 && args.q.shape[1] % head_dim == 0,
+      "whole heads");
+  check_raw(args.q_raw, args.q.shape[0], args.q.shape[1]);
   KL_CHECK((args.columns.dtype == DType::u32 && args.columns.shape == Shape{args.q.shape[0], 4}),
            "columns of another shape");
   KL_CHECK(args.table.dtype == DType::f32 && args.table.shape.rank() == 2 &&
@@ -64,6 +72,8 @@ graph::Node make_node(const graph::Graph& graph, const RopeQInputs& args, KvType
   push.n_heads = static_cast<uint32_t>(args.q.shape[1] / head_dim);
   push.n_pairs = static_cast<uint32_t>(args.table.shape[1] / 2);
   push.eps = args.eps;
+  push.q_stride = raw_stride(args.q_raw);
+  push.q_first = raw_first(args.q_raw);
   const uint32_t lanes = graph.caps().subgroup_size;
   const uint32_t n_jobs = push.n_heads + 2 * push.n_kv_heads - push.first_head;
 
@@ -72,7 +82,7 @@ graph::Node make_node(const graph::Graph& graph, const RopeQInputs& args, KvType
   node.constants = {lanes * kSubgroupsInWorkgroup, lanes, head_dim, static_cast<uint32_t>(type)};
   node.set_push(push);
   node.grid = {div_up(n_jobs, kSubgroupsInWorkgroup), static_cast<uint32_t>(args.q.shape[0]), 1};
-  node.bytes_touched = (push.first_head == 0 ? args.q_raw.n_bytes + args.q.n_bytes : 0);
+  node.bytes_touched = push.first_head == 0 ? 2 * args.q.n_bytes : 0;
   return node;
 }
 
@@ -90,7 +100,7 @@ void add_rope_q(graph::Graph& graph, const RopeQInputs& args, std::string label)
   graph::Node node = make_node(graph, args, KvType::f32, {}, std::move(label));
   node.kernel = &kRopeQ;
   node.variant = &graph.pick(kRopeQ);
-  node.tensors = {args.q_raw, args.q_norm, args.columns, args.table, args.q};
+  node.tensors = {args.q_raw.rows, args.q_norm, args.columns, args.table, args.q};
   graph.add(std::move(node));
 }
 
@@ -102,8 +112,8 @@ void add_rope_kv(graph::Graph& graph, const RopeKvInputs& args, const KvCacheVie
   const uint64_t n = args.q.shape[0];
   const uint64_t kv_width = uint64_t{cache.n_kv_heads} * cache.head_dim;
   KL_CHECK(args.q_norm.shape[0] == cache.head_dim, "a cache of another head size");
-  check_rows(args.k_raw, n, kv_width, "raw keys of another shape");
-  check_rows(args.v_raw, n, kv_width, "raw values of another shape");
+  check_raw(args.k_raw, n, kv_width);
+  check_raw(args.v_raw, n, kv_width);
   KL_CHECK((args.k_norm.dtype == DType::f32 && args.k_norm.shape == Shape{cache.head_dim}),
            "a key norm of another shape");
 
@@ -116,12 +126,16 @@ void add_rope_kv(graph::Graph& graph, const RopeKvInputs& args, const KvCacheVie
     push.first_row = static_cast<uint32_t>(first);
     push.n_bound = static_cast<uint32_t>(n_bound);
     push.segment_rows = cache.segment_rows;
+    push.k_stride = raw_stride(args.k_raw);
+    push.k_first = raw_first(args.k_raw);
+    push.v_stride = raw_stride(args.v_raw);
+    push.v_first = raw_first(args.v_raw);
     graph::Node node = make_node(graph, queries, cache.type, push, label);
     node.kernel = cache.has_table() ? &kRopeKvTable : &kRopeKv;
     node.variant = &graph.pick(*node.kernel);
-    node.tensors = {args.q_raw, args.q_norm, args.columns, args.table, args.q,
-                    args.k_raw, args.v_raw,  args.k_norm,  k,          v};
-    node.bytes_touched += args.k_raw.n_bytes + args.v_raw.n_bytes + 2 * n * row_bytes;
+    node.tensors = {args.q_raw.rows, args.q_norm,     args.columns, args.table, args.q,
+                    args.k_raw.rows, args.v_raw.rows, args.k_norm,  k,          v};
+    node.bytes_touched += 2 * n * kv_width * sizeof(float) + 2 * n * row_bytes;
     graph.add(std::move(node));
   };
   if (cache.has_table()) {

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "graph/graph.hpp"
+#include "kernels/column_slice.hpp"
 #include "kernels/kv_layout.hpp"
 #include "kernels/rope_table.hpp"
 
@@ -14,9 +15,9 @@ extern const graph::KernelDesc kRopeKvTable;  // for caches behind a table
 extern const graph::KernelDesc kRopeQ;
 
 struct RopeKvInputs {
-  graph::Tensor q_raw;    // f32 [n, n_heads * d]
-  graph::Tensor k_raw;    // f32 [n, n_kv_heads * d]
-  graph::Tensor v_raw;    // the same shape; the same tensor in layers with K = V
+  ColumnSlice q_raw;      // f32 [n, n_heads * d]
+  ColumnSlice k_raw;      // f32 [n, n_kv_heads * d]
+  ColumnSlice v_raw;      // the same shape; the same slice in layers with K = V
   graph::Tensor q_norm;   // f32 [d]
   graph::Tensor k_norm;   // f32 [d]
   graph::Tensor columns;  // u32 [n, 4]: shaders/common/columns.h
@@ -32,7 +33,7 @@ void add_rope_kv(graph::Graph& graph, const RopeKvInputs& args, const KvCacheVie
                  std::string label);
 
 struct RopeQInputs {
-  graph::Tensor q_raw;    // f32 [n, n_heads * d]
+  ColumnSlice q_raw;      // f32 [n, n_heads * d]
   graph::Tensor q_norm;   // f32 [d]
   graph::Tensor columns;  // u32 [n, 4]
   graph::Tensor table;    // f32 [2 * kRopeTableRows, n_pairs * 2]

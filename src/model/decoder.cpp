@@ -20,36 +20,39 @@ using graph::DType;
 using graph::Graph;
 using graph::Shape;
 using graph::Tensor;
+using kernels::LinearInput;
+using kernels::PackedMatrix;
 
 /// Adds the layers one after another; holds what they all need.
 class DecoderBuilder {
  public:
   DecoderBuilder(Graph& graph, const ModelConfig& config, const Weights& weights,
-                 const DecoderState& state)
+                 const DecoderState& state, const DecoderOptions& options)
       : graph_(graph),
         config_(config),
         weights_(weights),
         state_(state),
+        options_(options),
+        n_layers_(std::min(config.n_layers, options.n_layers)),
         n_columns_(state.columns.shape[0]) {}
 
-  Tensor build(const DecoderOptions& options) {
-    x_ = options.residual.value_or(rows("x", config_.width));
+  Tensor build() {
+    x_ = options_.residual.value_or(rows("x", config_.width));
     kernels::add_embed(graph_, weights_.embedding(), state_.columns, x_, config_.embedding_scale,
                        "token_embd");
     if (config_.per_layer_width != 0) add_per_layer_inputs();
-    Tensor normed = rows("attn_in", config_.width);
-    kernels::add_rms_norm(graph_, x_, weights_.layers()[0].attn_norm, normed, config_.rms_eps,
+    LinearInput normed = make_layer_input(0);
+    kernels::add_rms_norm(graph_, x_, layer_norm(0), normed.rows(), config_.rms_eps,
                           "blk.0.attn_norm");
-    for (uint32_t i = 0; i < std::min(config_.n_layers, options.n_layers); ++i) {
-      normed = add_attention_block(i, normed);
-      normed = add_mlp_block(i, normed);
+    for (uint32_t i = 0; i < n_layers_; ++i) {
+      MlpInputs inputs = add_attention_block(i, normed);
+      normed = add_mlp_block(i, inputs);
     }
-    if (options.logits) {
-      kernels::LinearInput input(normed, "output.act");
-      kernels::add_linear(graph_, weights_.head(), input, *options.logits, "output",
+    if (options_.logits) {
+      kernels::add_linear(graph_, weights_.head(), normed, *options_.logits, "output",
                           {.softcap = config_.softcap});
     }
-    return normed;
+    return normed.rows().f32;
   }
 
  private:
@@ -59,8 +62,11 @@ class DecoderBuilder {
   static std::string label(uint32_t layer, std::string_view name) {
     return fmt::format("blk.{}.{}", layer, name);
   }
-  Tensor add_product(const kernels::PackedMatrix& matrix, kernels::LinearInput& input,
-                     std::string name) {
+  LinearInput input_rows(std::string name, uint64_t width, LinearInput::Readers readers,
+                         bool keep = false) {
+    return {graph_, std::move(name), n_columns_, width, readers, keep};
+  }
+  Tensor add_product(const PackedMatrix& matrix, LinearInput& input, std::string name) {
     const Tensor y = rows(name, matrix.n_rows);
     kernels::add_linear(graph_, matrix, input, y, name);
     return y;
@@ -75,7 +81,7 @@ class DecoderBuilder {
     per_layer_ = rows("per_layer", all);
     kernels::add_embed(graph_, weights.table, state_.columns, per_layer_,
                        std::sqrt(static_cast<float>(p)), "per_layer_token_embd");
-    kernels::LinearInput input(x_, "per_layer_model_proj.act");
+    LinearInput input(x_, "per_layer_model_proj.act");
     const Tensor context = add_product(weights.proj, input, "per_layer_model_proj");
     // The factor 1 / sqrt(width) cancels in the norm but for its epsilon.
     const float eps = config_.rms_eps * static_cast<float>(config_.width);
@@ -89,19 +95,57 @@ class DecoderBuilder {
                                "per_layer_proj_norm");
   }
 
-  /// x += rms(o(attention(normed))); returns rms(x) for the MLP.
-  Tensor add_attention_block(uint32_t i, const Tensor& normed) {
+  /// What the inputs of an MLP are: without experts the first alone.
+  struct MlpInputs {
+    LinearInput dense;
+    std::optional<LinearInput> router;
+    std::optional<LinearInput> experts;
+  };
+
+  /// Activations in front of layer i; behind the last one they are the result.
+  LinearInput make_layer_input(uint32_t i) {
+    if (i == n_layers_) {
+      const PackedMatrix none;
+      return input_rows("result", config_.width, {options_.logits ? &weights_.head() : &none},
+                        /*keep=*/true);
+    }
+    const LayerWeights& layer = weights_.layers()[i];
+    return input_rows(label(i, "attn_in"), config_.width, {&layer.q, &layer.k, &layer.v});
+  }
+
+  /// The norm in front of layer i; behind the last layer that of the result.
+  [[nodiscard]] const Tensor& layer_norm(uint32_t i) const {
+    return i == config_.n_layers ? weights_.output_norm() : weights_.layers()[i].attn_norm;
+  }
+
+  /// x += rms(o(attention(normed))); the MLP gets rms(x).
+  MlpInputs add_attention_block(uint32_t i, LinearInput& input) {
     const LayerWeights& layer = weights_.layers()[i];
     const LayerConfig& shape = config_.layers[i];
-    kernels::LinearInput input(normed, label(i, "attn_in.act"));
     const Tensor q = shape.kv_layer == i ? add_qkv(i, input) : add_q(i, input);
-    const Tensor mixed = rows("attn_out", shape.q_width());
-    kernels::add_attention(graph_, q, state_.columns, state_.caches[i], mixed, shape.n_heads,
+    LinearInput mixed = input_rows(label(i, "attn_out"), shape.q_width(), {&layer.o},
+                                   /*keep=*/true);
+    kernels::add_attention(graph_, q, state_.columns, state_.caches[i], mixed.rows(), shape.n_heads,
                            label(i, "attention"));
+    const Tensor delta = add_product(layer.o, mixed, label(i, "attn_output"));
 
-    kernels::LinearInput mixed_input(mixed, label(i, "attn_out.act"));
-    const Tensor delta = add_product(layer.o, mixed_input, label(i, "attn_output"));
-    return add_seam(delta, layer.post_attention_norm, layer.ffn_norm, 1.0f, label(i, "ffn_norm"));
+    const ExpertWeights& experts = layer.experts;
+    const LinearInput::Readers readers{&layer.gate, &layer.up, &experts.gate, &experts.up};
+    MlpInputs inputs{input_rows(label(i, "ffn_in"), config_.width, readers), {}, {}};
+    kernels::ResidualNorm seam = make_seam(delta, layer.post_attention_norm);
+    seam.next = layer.ffn_norm;
+    seam.y = inputs.dense.rows();
+    if (config_.experts.n == 0) {
+      kernels::add_residual_norm(graph_, seam, label(i, "ffn_norm"));
+      return inputs;
+    }
+    const Tensor router_rows = rows(label(i, "router_in"), config_.width);
+    inputs.router.emplace(router_rows, label(i, "router_in"));
+    inputs.experts = input_rows(label(i, "experts_in"), config_.width, readers);
+    kernels::add_expert_inputs(
+        graph_, seam, {experts.router_norm, router_rows, experts.in_norm, inputs.experts->rows()},
+        label(i, "ffn_norm"));
+    return inputs;
   }
 
   [[nodiscard]] const Tensor& rope_table(uint32_t i) const {
@@ -110,12 +154,14 @@ class DecoderBuilder {
   }
 
   /// Writes K and V of the columns into the cache; returns q.
-  Tensor add_qkv(uint32_t i, kernels::LinearInput& input) {
+  Tensor add_qkv(uint32_t i, LinearInput& input) {
     const LayerWeights& layer = weights_.layers()[i];
     const LayerConfig& shape = config_.layers[i];
-    const Tensor q_raw = add_product(layer.q, input, label(i, "attn_q"));
-    const Tensor k_raw = add_product(layer.k, input, label(i, "attn_k"));
-    const Tensor v_raw = shape.k_is_v ? k_raw : add_product(layer.v, input, label(i, "attn_v"));
+    const kernels::ColumnSlice q_raw = add_product(layer.q, input, label(i, "attn_q"));
+    const kernels::ColumnSlice k_raw =
+        add_joined(i, layer.k, input, "attn_k", q_raw, shape.q_width());
+    const kernels::ColumnSlice v_raw =
+        shape.k_is_v ? k_raw : add_joined(i, layer.v, input, "attn_v", k_raw, shape.kv_width());
     const Tensor q = rows("q", shape.q_width());
     kernels::add_rope_kv(graph_,
                          {.q_raw = q_raw,
@@ -131,8 +177,17 @@ class DecoderBuilder {
     return q;
   }
 
+  /// The product with `matrix`, or what stands behind the `width` columns of `before` where the two
+  /// are packed as one.
+  kernels::ColumnSlice add_joined(uint32_t i, const PackedMatrix& matrix, LinearInput& input,
+                                  std::string_view name, const kernels::ColumnSlice& before,
+                                  uint64_t width) {
+    if (matrix.n_rows == 0) return {before.rows, before.first + width};
+    return add_product(matrix, input, label(i, name));
+  }
+
   /// q of a layer that reads the K and V of another one.
-  Tensor add_q(uint32_t i, kernels::LinearInput& input) {
+  Tensor add_q(uint32_t i, LinearInput& input) {
     const LayerWeights& layer = weights_.layers()[i];
     const Tensor q_raw = add_product(layer.q, input, label(i, "attn_q"));
     const Tensor q = rows("q", config_.layers[i].q_width());
@@ -142,120 +197,109 @@ class DecoderBuilder {
     return q;
   }
 
-  /// x = (x + rms(mlp(normed))) * scale; returns rms(x) for the next layer or the head.
-  Tensor add_mlp_block(uint32_t i, const Tensor& normed) {
+  /// x = (x + rms(mlp)) * scale; returns rms(x) for what follows.
+  LinearInput add_mlp_block(uint32_t i, MlpInputs& inputs) {
     const LayerWeights& layer = weights_.layers()[i];
-    kernels::LinearInput input(normed, label(i, "ffn_in.act"));
-    const Tensor gate = add_product(layer.gate, input, label(i, "ffn_gate"));
-    const Tensor up = add_product(layer.up, input, label(i, "ffn_up"));
-    const Tensor activated = rows("geglu", config_.layers[i].ffn_width);
-    kernels::add_geglu(graph_, gate, up, activated, label(i, "geglu"));
-
-    kernels::LinearInput down_input(activated, label(i, "ffn_out.act"));
-    const Tensor mlp = add_product(layer.down, down_input, label(i, "ffn_down"));
-    const Tensor delta = config_.experts.n == 0 ? mlp : add_experts(i, mlp);
-    if (config_.per_layer_width == 0) {
-      return add_seam(delta, layer.post_ffw_norm, next_norm(i), layer.scale,
-                      label(i, "post_ffw_norm"));
+    const Tensor mlp = add_mlp(i, inputs.dense);
+    if (config_.per_layer_width != 0) return add_per_layer_block(i, mlp);
+    kernels::ResidualNorm seam = make_seam(mlp, layer.post_ffw_norm);
+    LinearInput next = make_layer_input(i + 1);
+    seam.next = layer_norm(i + 1);
+    seam.y = next.rows();
+    seam.scale = layer.scale;
+    if (config_.experts.n == 0) {
+      kernels::add_residual_norm(graph_, seam, label(i, "post_ffw_norm"));
+    } else {
+      add_experts(i, inputs, mlp, seam);
     }
-    kernels::add_residual_norm(
-        graph_, {.delta = delta, .post = layer.post_ffw_norm, .x = x_, .eps = config_.rms_eps},
-        label(i, "post_ffw_norm"));
-    return add_per_layer_block(i);
+    return next;
   }
 
-  /// rms(mlp) + rms(experts(x)): what a layer with experts adds to the residual stream.
-  Tensor add_experts(uint32_t i, const Tensor& mlp) {
+  /// down(gelu(gate x) * (up x)).
+  Tensor add_mlp(uint32_t i, LinearInput& input) {
+    const LayerWeights& layer = weights_.layers()[i];
+    const uint64_t width = config_.layers[i].ffn_width;
+    LinearInput activated = input_rows(label(i, "ffn_out"), width, {&layer.down});
+    if (layer.gate.gated) {
+      kernels::add_linear(graph_, layer.gate, input, activated.rows(), label(i, "ffn_gate_up"));
+    } else {
+      const Tensor gate = add_product(layer.gate, input, label(i, "ffn_gate"));
+      const Tensor up = add_product(layer.up, input, label(i, "ffn_up"));
+      kernels::add_geglu(graph_, gate, up, activated.rows(), width, label(i, "geglu"));
+    }
+    return add_product(layer.down, activated, label(i, "ffn_down"));
+  }
+
+  /// The seam of a layer with experts: adds rms(mlp) + rms(experts(x)).
+  void add_experts(uint32_t i, MlpInputs& inputs, const Tensor& mlp, kernels::ResidualNorm& seam) {
     const ExpertWeights& weights = weights_.layers()[i].experts;
-    const auto add_norm = [&](const Tensor& x, const Tensor& norm, std::string_view name) {
-      const Tensor y = rows(label(i, name), config_.width);
-      kernels::add_rms_norm(graph_, x, norm, y, config_.rms_eps, label(i, name));
-      return y;
-    };
-    kernels::LinearInput router_input(add_norm(x_, weights.router_norm, "router_norm"),
-                                      label(i, "router.act"));
-    const Tensor scores = add_product(weights.router, router_input, label(i, "router"));
+    const Tensor scores = add_product(weights.router, *inputs.router, label(i, "router"));
     const kernels::ExpertRouting routing = kernels::add_expert_routing(
         graph_, scores, weights.scale, config_.experts.n_used, label(i, "experts"));
-
-    kernels::LinearInput input(add_norm(x_, weights.in_norm, "pre_ffw_norm_2"),
-                               label(i, "experts_in.act"));
-    kernels::LinearInput down_input(add_gated_experts(i, input, routing),
-                                    label(i, "experts_out.act"));
-    const Tensor outs = add_expert_product(weights.down, down_input, routing.tiles, config_.width,
-                                           label(i, "ffn_down_exps"));
-    const Tensor sum = rows("experts", config_.width);
-    kernels::add_expert_sum(graph_, outs, routing, sum, label(i, "expert_sum"));
-
-    const Tensor both = add_norm(mlp, weights.dense_norm, "post_ffw_norm_1");
-    kernels::add_residual_norm(
-        graph_, {.delta = sum, .post = weights.out_norm, .x = both, .eps = config_.rms_eps},
-        label(i, "post_ffw_norm_2"));
-    return both;
-  }
-
-  /// gelu(gate x) * (up x) of every slot, f32 [n_slots, ffn_width of an expert].
-  Tensor add_gated_experts(uint32_t i, kernels::LinearInput& input,
-                           const kernels::ExpertRouting& routing) {
-    const ExpertWeights& weights = weights_.layers()[i].experts;
-    const uint64_t width = config_.experts.ffn_width;
-    const Tensor activated =
-        graph_.transient("experts_geglu", DType::f32, Shape{routing.weights.shape[0], width});
-    const auto product = [&](const kernels::PackedMatrix& w, uint64_t n_rows,
-                             std::string_view name) {
-      return add_expert_product(w, input, routing.tiles, n_rows, label(i, name));
+    const uint64_t n_slots = routing.weights.shape[0];
+    const kernels::ExpertTiles& tiles = routing.tiles;
+    const auto add_expert_product = [&](const PackedMatrix& w, uint64_t n_rows, LinearInput& input,
+                                        const kernels::ActivationRows& y, std::string_view name) {
+      kernels::add_expert_product(graph_, w, n_rows, input.operand(graph_, w.linear_class), tiles,
+                                  y, label(i, name));
     };
-    if (weights.gate_up.n_rows != 0) {
-      const Tensor both = product(weights.gate_up, 2 * width, "ffn_gate_up_exps");
-      kernels::add_geglu(graph_, both, {both, width}, activated, label(i, "experts_geglu"));
-      return activated;
+
+    const uint64_t width = config_.experts.ffn_width;
+    LinearInput activated(graph_, label(i, "experts_out"), n_slots, width, {&weights.down});
+    if (weights.gate.gated) {
+      add_expert_product(weights.gate, 2 * width, *inputs.experts, activated.rows(),
+                         "ffn_gate_up_exps");
+    } else {
+      const Tensor gate = graph_.transient("gate_exps", DType::f32, Shape{n_slots, width});
+      const Tensor up = graph_.transient("up_exps", DType::f32, Shape{n_slots, width});
+      add_expert_product(weights.gate, width, *inputs.experts, gate, "ffn_gate_exps");
+      add_expert_product(weights.up, width, *inputs.experts, up, "ffn_up_exps");
+      kernels::add_geglu(graph_, gate, up, activated.rows(), width, label(i, "experts_geglu"));
     }
-    const Tensor gate = product(weights.gate, width, "ffn_gate_exps");
-    const Tensor up = product(weights.up, width, "ffn_up_exps");
-    kernels::add_geglu(graph_, gate, up, activated, label(i, "experts_geglu"));
-    return activated;
+    const Tensor outs = graph_.transient("down_exps", DType::f32, Shape{n_slots, config_.width});
+    add_expert_product(weights.down, config_.width, activated, outs, "ffn_down_exps");
+    seam.delta = rows(label(i, "experts"), config_.width);
+    kernels::add_expert_sum(graph_,
+                            {mlp, weights.dense_norm, outs, weights.out_norm, routing.weights},
+                            seam, label(i, "post_ffw_norm"));
   }
 
-  Tensor add_expert_product(const kernels::PackedMatrix& w, kernels::LinearInput& input,
-                            const kernels::ExpertTiles& tiles, uint64_t n_rows,
-                            const std::string& name) {
-    const Tensor y = graph_.transient(name, DType::f32, Shape{tiles.slots.shape[0], n_rows});
-    kernels::add_expert_product(graph_, w, input.operand(graph_, w.linear_class), tiles, y, name);
-    return y;
-  }
-
-  /// x = (x + rms(proj(gelu(gate x) * input of the layer))) * scale; returns rms(x) for what
-  /// follows.
-  Tensor add_per_layer_block(uint32_t i) {
+  /// x += rms(mlp), then x = (x + rms(proj(gelu(gate x) * input of the layer))) * scale; returns
+  /// rms(x) for what follows.
+  LinearInput add_per_layer_block(uint32_t i, const Tensor& mlp) {
     const LayerWeights& layer = weights_.layers()[i];
-    kernels::LinearInput input(x_, label(i, "inp_gate.act"));
+    LinearInput input(x_, label(i, "inp_gate_in"));
+    kernels::ResidualNorm add = make_seam(mlp, layer.post_ffw_norm);
+    add.y = input.add_rounded(graph_, {&layer.per_layer_gate});
+    kernels::add_residual_norm(graph_, add, label(i, "post_ffw_norm"));
+
+    const uint64_t width = config_.per_layer_width;
     const Tensor gate = add_product(layer.per_layer_gate, input, label(i, "inp_gate"));
-    const Tensor gated = rows("per_layer_gated", config_.per_layer_width);
-    const kernels::ColumnSlice own(per_layer_, uint64_t{i} * config_.per_layer_width);
-    kernels::add_geglu(graph_, gate, own, gated, label(i, "per_layer_geglu"));
-    kernels::LinearInput gated_input(gated, label(i, "proj.act"));
-    const Tensor delta = add_product(layer.per_layer_proj, gated_input, label(i, "proj"));
-    return add_seam(delta, layer.per_layer_norm, next_norm(i), layer.scale, label(i, "post_norm"));
+    LinearInput gated = input_rows(label(i, "proj_in"), width, {&layer.per_layer_proj});
+    kernels::add_geglu(graph_, gate, {per_layer_, i * width}, gated.rows(), width,
+                       label(i, "per_layer_geglu"));
+    const Tensor delta = add_product(layer.per_layer_proj, gated, label(i, "proj"));
+
+    LinearInput next = make_layer_input(i + 1);
+    kernels::ResidualNorm seam = make_seam(delta, layer.per_layer_norm);
+    seam.next = layer_norm(i + 1);
+    seam.y = next.rows();
+    seam.scale = layer.scale;
+    kernels::add_residual_norm(graph_, seam, label(i, "post_norm"));
+    return next;
   }
 
-  /// The norm in front of what follows layer i.
-  [[nodiscard]] const Tensor& next_norm(uint32_t i) const {
-    const bool last = i + 1 == config_.n_layers;
-    return last ? weights_.output_norm() : weights_.layers()[i + 1].attn_norm;
+  /// x += rms(delta) * post, to be completed.
+  kernels::ResidualNorm make_seam(const Tensor& delta, const Tensor& post) const {
+    return {.delta = delta, .post = post, .x = x_, .eps = config_.rms_eps};
   }
 
-  Tensor add_seam(const Tensor& delta, const Tensor& post, const Tensor& next, float scale,
-                  std::string name) {
-    const Tensor normed = rows("normed", config_.width);
-    kernels::add_residual_norm(graph_, {delta, post, x_, next, normed, scale, config_.rms_eps},
-                               std::move(name));
-    return normed;
-  }
-
-  Graph& graph_;  // Borrowed from the caller, like the three below.
+  Graph& graph_;  // Borrowed from the caller, like the four below.
   const ModelConfig& config_;
   const Weights& weights_;
   const DecoderState& state_;
+  const DecoderOptions& options_;
+  uint32_t n_layers_;
   uint64_t n_columns_;
   Tensor x_;          // f32 [n_columns, width]: residual stream
   Tensor per_layer_;  // f32 [n_columns, n_layers * per_layer_width]; E2B and E4B
@@ -266,7 +310,7 @@ class DecoderBuilder {
 Tensor add_decoder(Graph& graph, const ModelConfig& config, const Weights& weights,
                    const DecoderState& state, const DecoderOptions& options) {
   KL_CHECK(state.caches.size() == config.n_layers, "one cache for each layer");
-  return DecoderBuilder(graph, config, weights, state).build(options);
+  return DecoderBuilder(graph, config, weights, state, options).build();
 }
 
 }  // namespace kimberlite::model

@@ -38,6 +38,16 @@ std::string refusal(formats::GgmlType type) {
   }
 }
 
+/// Rows of all experts count as rows of one matrix.
+RowPart all_rows(const formats::TensorInfo& source) {
+  return {&source, 0, source.n_elements() / source.ne[0]};
+}
+
+/// Whether two matrices may be packed as one. NVFP4 has a scale for each.
+bool can_join(const formats::TensorInfo& a, const formats::TensorInfo& b) {
+  return a.type == b.type && a.type != formats::GgmlType::nvfp4;
+}
+
 /// Slowest axis first, without trailing ones of the file's four dimensions.
 std::vector<uint64_t> shape_of(const formats::TensorInfo& tensor) {
   return {tensor.ne.rend() - tensor.n_dims, tensor.ne.rend()};
@@ -79,14 +89,15 @@ Status WeightTable::add_attention(uint32_t index, const ModelConfig& config,
   const LayerConfig& layer = config.layers[index];
   const auto name = [&](std::string_view part) { return fmt::format("blk.{}.{}", index, part); };
   KL_TRY(add_vector(name("attn_q_norm.weight"), index, layer.head_dim, weights.q_norm));
-  KL_TRY(add_matrix(name("attn_q.weight"), index, layer.q_width(), config.width, weights.q));
   KL_TRY(add_matrix(name("attn_output.weight"), index, config.width, layer.q_width(), weights.o));
+  const Wanted q{name("attn_q.weight"), layer.q_width(), &weights.q};
   // A layer that reads another one's K and V may have projections of its own in the file: unused.
-  if (layer.kv_layer != index) return {};
+  if (layer.kv_layer != index) return add_joined(index, config.width, {q});
   KL_TRY(add_vector(name("attn_k_norm.weight"), index, layer.head_dim, weights.k_norm));
-  KL_TRY(add_matrix(name("attn_k.weight"), index, layer.kv_width(), config.width, weights.k));
-  if (layer.k_is_v) return {};
-  return add_matrix(name("attn_v.weight"), index, layer.kv_width(), config.width, weights.v);
+  const Wanted k{name("attn_k.weight"), layer.kv_width(), &weights.k};
+  if (layer.k_is_v) return add_joined(index, config.width, {q, k});
+  const Wanted v{name("attn_v.weight"), layer.kv_width(), &weights.v};
+  return add_joined(index, config.width, {q, k, v});
 }
 
 Status WeightTable::add_experts(uint32_t index, const ModelConfig& config, ExpertWeights& weights) {
@@ -96,10 +107,6 @@ Status WeightTable::add_experts(uint32_t index, const ModelConfig& config, Exper
   const auto vector = [&](std::string_view part, uint64_t n, graph::Tensor& out) {
     return add_vector(name(part), index, n, out);
   };
-  const auto matrices = [&](std::string_view part, uint64_t n_rows, uint64_t n_cols,
-                            kernels::PackedMatrix& out) {
-    return add_matrices(name(part), index, experts.n, n_rows, n_cols, out);
-  };
   KL_TRY(vector("ffn_gate_inp.scale", width, weights.router_norm));
   entries_.back().factor = 1.0f / std::sqrt(static_cast<float>(width));
   KL_TRY(add_matrix(name("ffn_gate_inp.weight"), index, experts.n, width, weights.router));
@@ -107,13 +114,42 @@ Status WeightTable::add_experts(uint32_t index, const ModelConfig& config, Exper
   KL_TRY(vector("post_ffw_norm_1.weight", width, weights.dense_norm));
   KL_TRY(vector("pre_ffw_norm_2.weight", width, weights.in_norm));
   KL_TRY(vector("post_ffw_norm_2.weight", width, weights.out_norm));
-  KL_TRY(matrices("ffn_down_exps.weight", width, experts.ffn_width, weights.down));
-  if (file_->find_tensor(name("ffn_gate_exps.weight")) == nullptr) {
-    return matrices("ffn_gate_up_exps.weight", uint64_t{2} * experts.ffn_width, width,
-                    weights.gate_up);
+  KL_TRY(add_experts_matrix(name("ffn_down_exps.weight"), index,
+                            {experts.n, width, experts.ffn_width}, weights.down));
+  return add_gated_experts(index, config, weights);
+}
+
+/// Gate and up of all experts: in one tensor [n, 2 * ffn_width, width] or in two.
+Status WeightTable::add_gated_experts(uint32_t index, const ModelConfig& config,
+                                      ExpertWeights& weights) {
+  const uint64_t n = config.experts.n;
+  const uint64_t rows = config.experts.ffn_width;
+  const std::string gate_name = fmt::format("blk.{}.ffn_gate_exps.weight", index);
+  const std::string up_name = fmt::format("blk.{}.ffn_up_exps.weight", index);
+  std::string name = fmt::format("blk.{}.ffn_gate_up_exps.weight", index);
+  std::vector<RowPart> parts;
+  if (file_->find_tensor(gate_name) == nullptr) {
+    KL_ASSIGN(const formats::TensorInfo* both, find_experts(name, {n, 2 * rows, config.width}));
+    for (uint64_t i = 0; i < 2 * n; ++i) parts.push_back({both, i * rows, rows});
+  } else {
+    KL_ASSIGN(const formats::TensorInfo* gate, find_experts(gate_name, {n, rows, config.width}));
+    KL_ASSIGN(const formats::TensorInfo* up, find_experts(up_name, {n, rows, config.width}));
+    if (!can_join(*gate, *up)) {
+      KL_TRY(pack(gate_name, index, {all_rows(*gate)}, /*gated=*/false, weights.gate));
+      entries_.back().experts = true;
+      KL_TRY(pack(up_name, index, {all_rows(*up)}, /*gated=*/false, weights.up));
+      entries_.back().experts = true;
+      return {};
+    }
+    name = gate_name;
+    for (uint64_t i = 0; i < n; ++i) {
+      parts.push_back({gate, i * rows, rows});
+      parts.push_back({up, i * rows, rows});
+    }
   }
-  KL_TRY(matrices("ffn_gate_exps.weight", experts.ffn_width, width, weights.gate));
-  return matrices("ffn_up_exps.weight", experts.ffn_width, width, weights.up);
+  KL_TRY(pack(std::move(name), index, std::move(parts), /*gated=*/true, weights.gate));
+  entries_.back().experts = true;
+  return {};
 }
 
 Status WeightTable::add_layer(uint32_t index, const ModelConfig& config, Weights& all) {
@@ -133,8 +169,8 @@ Status WeightTable::add_layer(uint32_t index, const ModelConfig& config, Weights
   KL_TRY(vector("post_attention_norm.weight", width, weights.post_attention_norm));
   KL_TRY(vector("ffn_norm.weight", width, weights.ffn_norm));
   KL_TRY(vector("post_ffw_norm.weight", width, weights.post_ffw_norm));
-  KL_TRY(matrix("ffn_gate.weight", layer.ffn_width, width, weights.gate));
-  KL_TRY(matrix("ffn_up.weight", layer.ffn_width, width, weights.up));
+  KL_TRY(add_gated(index, width, {name("ffn_gate.weight"), layer.ffn_width, &weights.gate},
+                   {name("ffn_up.weight"), layer.ffn_width, &weights.up}));
   KL_TRY(matrix("ffn_down.weight", width, layer.ffn_width, weights.down));
   if (config.experts.n != 0) KL_TRY(add_experts(index, config, weights.experts));
   if (const uint64_t p = config.per_layer_width; p != 0) {
@@ -177,7 +213,7 @@ Status WeightTable::add_floats(std::string name, uint32_t layer, uint64_t n) {
   WeightEntry entry;
   entry.name = std::move(name);
   entry.layer = layer;
-  entry.source = source;
+  entry.sources = {source};
   entries_.push_back(std::move(entry));
   return {};
 }
@@ -198,17 +234,60 @@ Status WeightTable::add_scalar(std::string name, uint32_t layer, float& out) {
 
 Status WeightTable::add_matrix(std::string name, uint32_t layer, uint64_t n_rows, uint64_t n_cols,
                                kernels::PackedMatrix& out) {
-  KL_ASSIGN(const formats::TensorInfo* source, find(name, {n_rows, n_cols}));
-  const std::string scale = scale_name(name);
-  if (source->type == formats::GgmlType::nvfp4 && file_->find_tensor(scale) != nullptr) {
-    KL_TRY(add_scalar(scale, layer, out.scale));
-  }
-  return pack(std::move(name), layer, *source, n_rows, n_cols, out);
+  return add_joined(layer, n_cols, {{std::move(name), n_rows, &out}});
 }
 
-Status WeightTable::add_matrices(std::string name, uint32_t layer, uint64_t n, uint64_t n_rows,
-                                 uint64_t n_cols, kernels::PackedMatrix& out) {
-  KL_ASSIGN(const formats::TensorInfo* source, find(name, {n, n_rows, n_cols}));
+Status WeightTable::add_joined(uint32_t layer, uint64_t n_cols,
+                               std::initializer_list<Wanted> matrices) {
+  std::vector<const formats::TensorInfo*> sources;
+  for (const Wanted& wanted : matrices) {
+    KL_ASSIGN(const formats::TensorInfo* source, find(wanted.name, {wanted.n_rows, n_cols}));
+    sources.push_back(source);
+  }
+  const std::span<const Wanted> all(matrices.begin(), matrices.size());
+  for (size_t i = 0; i < all.size();) {
+    const Wanted& first = all[i];
+    const std::string scale = scale_name(first.name);
+    if (sources[i]->type == formats::GgmlType::nvfp4 && file_->find_tensor(scale) != nullptr) {
+      KL_TRY(add_scalar(scale, layer, first.out->scale));
+    }
+    std::vector<RowPart> parts{all_rows(*sources[i])};
+    size_t next = i + 1;
+    // Whole panels before another part, so that a part never starts within one.
+    while (next < all.size() && can_join(*sources[i], *sources[next]) &&
+           all[next - 1].n_rows % kernels::kPanelRows == 0) {
+      parts.push_back(all_rows(*sources[next++]));
+    }
+    KL_TRY(pack(first.name, layer, std::move(parts), /*gated=*/false, *first.out));
+    i = next;
+  }
+  return {};
+}
+
+Status WeightTable::add_gated(uint32_t layer, uint64_t n_cols, const Wanted& gate,
+                              const Wanted& up) {
+  KL_ASSIGN(const formats::TensorInfo* gate_source, find(gate.name, {gate.n_rows, n_cols}));
+  KL_ASSIGN(const formats::TensorInfo* up_source, find(up.name, {up.n_rows, n_cols}));
+  if (can_join(*gate_source, *up_source) && gate.n_rows % kernels::kGatedRows == 0) {
+    return pack(gate.name, layer, {all_rows(*gate_source), all_rows(*up_source)}, /*gated=*/true,
+                *gate.out);
+  }
+  KL_TRY(add_joined(layer, n_cols, {gate}));
+  return add_joined(layer, n_cols, {up});
+}
+
+Status WeightTable::add_experts_matrix(std::string name, uint32_t layer,
+                                       std::initializer_list<uint64_t> shape,
+                                       kernels::PackedMatrix& out) {
+  KL_ASSIGN(const formats::TensorInfo* source, find_experts(name, shape));
+  KL_TRY(pack(std::move(name), layer, {all_rows(*source)}, /*gated=*/false, out));
+  entries_.back().experts = true;
+  return {};
+}
+
+Result<const formats::TensorInfo*> WeightTable::find_experts(
+    const std::string& name, std::initializer_list<uint64_t> shape) const {
+  KL_ASSIGN(const formats::TensorInfo* source, find(name, shape));
   if (source->type == formats::GgmlType::nvfp4) {
     return Error{
         ErrorCode::unsupported,
@@ -216,13 +295,12 @@ Status WeightTable::add_matrices(std::string name, uint32_t layer, uint64_t n, u
                     "or q4_0 instead",
                     file_->path(), name)};
   }
-  KL_TRY(pack(std::move(name), layer, *source, n * n_rows, n_cols, out));
-  entries_.back().experts = true;
-  return {};
+  return source;
 }
 
-Status WeightTable::pack(std::string name, uint32_t layer, const formats::TensorInfo& source,
-                         uint64_t n_rows, uint64_t n_cols, kernels::PackedMatrix& out) {
+Status WeightTable::pack(std::string name, uint32_t layer, std::vector<RowPart> parts, bool gated,
+                         kernels::PackedMatrix& out) {
+  const formats::TensorInfo& source = *parts.front().source;
   if (!kernels::can_pack(source.type)) {
     return Error{ErrorCode::unsupported,
                  fmt::format("{}: {}: {}", file_->path(), name, refusal(source.type))};
@@ -230,9 +308,18 @@ Status WeightTable::pack(std::string name, uint32_t layer, const formats::Tensor
   WeightEntry entry;
   entry.name = std::move(name);
   entry.layer = layer;
-  entry.source = &source;
+  entry.gated = gated;
   entry.matrix = &out;
+  uint64_t n_rows = 0;
+  for (const RowPart& part : parts) {
+    n_rows += part.n_rows;
+    if (std::ranges::find(entry.sources, part.source) == entry.sources.end()) {
+      entry.sources.push_back(part.source);
+    }
+  }
+  entry.parts = std::move(parts);
   // A table is only looked up, so it keeps the layout that needs no class of products.
+  const uint64_t n_cols = source.ne[0];
   const kernels::LinearClass linear_class = layer == WeightEntry::kTable
                                                 ? kernels::LinearClass::f32
                                                 : linear_.pick(source.type, n_rows, n_cols, *caps_);
@@ -240,6 +327,26 @@ Status WeightTable::pack(std::string name, uint32_t layer, const formats::Tensor
   entry.range_bytes = entry.layout.range_bytes();
   entries_.push_back(std::move(entry));
   return {};
+}
+
+uint64_t WeightEntry::source_bytes() const {
+  uint64_t n_bytes = 0;
+  for (const formats::TensorInfo* source : sources) n_bytes += source->data.size();
+  return n_bytes;
+}
+
+RowPart WeightEntry::find_rows(uint64_t row) const {
+  if (gated) {
+    constexpr uint64_t kRun = kernels::kGatedRows;
+    const uint64_t n = parts.front().n_rows;
+    const uint64_t in_pair = row % (2 * n);
+    const RowPart& part = parts[row / (2 * n) * 2 + in_pair / kRun % 2];
+    const uint64_t in_run = in_pair % kRun;
+    return {part.source, part.first_row + in_pair / (2 * kRun) * kRun + in_run, kRun - in_run};
+  }
+  size_t i = 0;
+  for (; row >= parts[i].n_rows; ++i) row -= parts[i].n_rows;
+  return {parts[i].source, parts[i].first_row + row, parts[i].n_rows - row};
 }
 
 Status WeightTable::allocate(vk::Arena& device, vk::Arena& host, uint32_t n_gpu_layers) {
@@ -259,7 +366,9 @@ Status WeightTable::allocate(vk::Arena& device, vk::Arena& host, uint32_t n_gpu_
       if (entry.vector != nullptr) {
         *entry.vector = graph::Tensor::of(own[0], graph::DType::f32, entry.vector->shape);
       }
-      if (entry.matrix != nullptr) *entry.matrix = kernels::make_packed_matrix(entry.layout, own);
+      if (entry.matrix == nullptr) continue;
+      *entry.matrix = kernels::make_packed_matrix(entry.layout, own);
+      entry.matrix->gated = entry.gated;
     }
   }
   return {};

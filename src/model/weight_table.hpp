@@ -18,15 +18,25 @@ class Weights;
 struct ExpertWeights;
 struct LayerWeights;
 
-/// One tensor of the model. Exactly one of vector, matrix and scalar is set: the destination.
+/// Consecutive rows of a matrix in the file.
+struct RowPart {
+  const formats::TensorInfo* source = nullptr;  // Borrowed from the file.
+  uint64_t first_row = 0;
+  uint64_t n_rows = 0;
+};
+
+/// One destination of tensors of the file. Exactly one of vector, matrix and scalar is set.
 struct WeightEntry {
   static constexpr uint32_t kShared = UINT32_MAX;
   static constexpr uint32_t kTable = UINT32_MAX - 1;  // looked up by row: stays in host memory
 
   std::string name;
   uint32_t layer = kShared;
-  const formats::TensorInfo* source = nullptr;  // Borrowed from the file.
-  graph::Tensor* vector = nullptr;              // Borrowed from Weights, like the two below.
+  std::vector<const formats::TensorInfo*>
+      sources;                      // Borrowed from the file; a matrix may have more
+  std::vector<RowPart> parts;       // of a matrix: one part after the other, or
+  bool gated = false;               // of each pair of parts kGatedRows in turn
+  graph::Tensor* vector = nullptr;  // Borrowed from Weights, like the two below.
   kernels::PackedMatrix* matrix = nullptr;
   float* scalar = nullptr;
   bool experts = false;               // the matrices of many experts, one behind the other
@@ -37,6 +47,9 @@ struct WeightEntry {
   [[nodiscard]] bool on_host(uint32_t n_gpu_layers) const {
     return layer != kShared && layer >= n_gpu_layers;
   }
+  [[nodiscard]] uint64_t source_bytes() const;
+  /// The rows from `row` of a matrix on that lie together in the file.
+  [[nodiscard]] RowPart find_rows(uint64_t row) const;
 };
 
 class WeightTable {
@@ -63,11 +76,23 @@ class WeightTable {
   Status add_vector(std::string name, uint32_t layer, uint64_t n, graph::Tensor& out);
   Status add_matrix(std::string name, uint32_t layer, uint64_t n_rows, uint64_t n_cols,
                     kernels::PackedMatrix& out);
+  struct Wanted {
+    std::string name;
+    uint64_t n_rows = 0;
+    kernels::PackedMatrix* out = nullptr;
+  };
+  /// Matrices [n_rows, n_cols] that multiply the same activations: neighbours of one type as one.
+  Status add_joined(uint32_t layer, uint64_t n_cols, std::initializer_list<Wanted> matrices);
+  /// Gate and up of one shape: as one gated matrix where they have one type.
+  Status add_gated(uint32_t layer, uint64_t n_cols, const Wanted& gate, const Wanted& up);
+  Status add_gated_experts(uint32_t index, const ModelConfig& config, ExpertWeights& weights);
   /// A tensor [n, n_rows, n_cols] as one matrix [n * n_rows, n_cols].
-  Status add_matrices(std::string name, uint32_t layer, uint64_t n, uint64_t n_rows,
-                      uint64_t n_cols, kernels::PackedMatrix& out);
-  Status pack(std::string name, uint32_t layer, const formats::TensorInfo& source, uint64_t n_rows,
-              uint64_t n_cols, kernels::PackedMatrix& out);
+  Status add_experts_matrix(std::string name, uint32_t layer, std::initializer_list<uint64_t> shape,
+                            kernels::PackedMatrix& out);
+  Result<const formats::TensorInfo*> find_experts(const std::string& name,
+                                                  std::initializer_list<uint64_t> shape) const;
+  Status pack(std::string name, uint32_t layer, std::vector<RowPart> parts, bool gated,
+              kernels::PackedMatrix& out);
   Result<const formats::TensorInfo*> find(const std::string& name,
                                           std::initializer_list<uint64_t> shape) const;
 

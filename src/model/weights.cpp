@@ -35,8 +35,8 @@ class Loader {
     } else {
       KL_TRY(load_vector(entry));
     }
-    file_.release(*entry.source);
-    done_bytes_ += entry.source->data.size();
+    for (const formats::TensorInfo* source : entry.sources) file_.release(*source);
+    done_bytes_ += entry.source_bytes();
     if (options_.progress) {
       options_.progress(static_cast<double>(done_bytes_) / static_cast<double>(total_bytes_));
     }
@@ -45,9 +45,9 @@ class Loader {
 
  private:
   Status load_vector(const WeightEntry& entry) {
-    std::vector<float> values(entry.source->n_elements());
-    formats::dequantize_row(entry.source->type, entry.source->data.data(), values.data(),
-                            values.size());
+    const formats::TensorInfo& source = *entry.sources.front();
+    std::vector<float> values(source.n_elements());
+    formats::dequantize_row(source.type, source.data.data(), values.data(), values.size());
     if (entry.scalar != nullptr) {
       *entry.scalar = values[0];
       return {};
@@ -98,15 +98,31 @@ class Loader {
   void pack(const WeightEntry& entry, uint64_t first_row, uint64_t n_rows, std::byte* codes,
             std::byte* scales) const {
     const kernels::PackedLayout& layout = entry.layout;
-    const uint64_t row_bytes = entry.source->data.size() / layout.n_rows;
     parallel_for(div_up(n_rows, kernels::kPanelRows), n_threads_, [&](uint64_t panel) {
       const uint64_t row = panel * kernels::kPanelRows;
       const uint64_t n = std::min(kernels::kPanelRows, n_rows - row);
-      kernels::pack_rows(layout, n,
-                         entry.source->data.subspan((first_row + row) * row_bytes, n * row_bytes),
+      std::vector<std::byte> gathered;
+      kernels::pack_rows(layout, n, read_rows(entry, first_row + row, n, gathered),
                          {codes + panel * layout.codes_panel_bytes, layout.codes_panel_bytes},
                          {scales + panel * layout.scales_panel_bytes, layout.scales_panel_bytes});
     });
+  }
+
+  /// GGUF bytes of rows of a matrix: where they lie together in the file, else a copy in
+  /// `gathered`.
+  static std::span<const std::byte> read_rows(const WeightEntry& entry, uint64_t row,
+                                              uint64_t n_rows, std::vector<std::byte>& gathered) {
+    const uint64_t end = row + n_rows;
+    while (row < end) {
+      const RowPart part = entry.find_rows(row);
+      const uint64_t n = std::min(part.n_rows, end - row);
+      const uint64_t row_bytes = *formats::row_bytes(part.source->type, entry.layout.n_cols);
+      const auto bytes = part.source->data.subspan(part.first_row * row_bytes, n * row_bytes);
+      if (n == n_rows) return bytes;
+      gathered.insert(gathered.end(), bytes.begin(), bytes.end());
+      row += n;
+    }
+    return gathered;
   }
 
   static std::byte* mapped(const graph::Tensor& tensor) {
@@ -158,6 +174,7 @@ Result<WeightPlan> Weights::plan(const formats::GgufFile& file, const ModelConfi
     const kernels::MatrixKind kind{entry.layout.type, entry.layout.linear_class};
     const bool is_table = entry.layer == WeightEntry::kTable;
     if (entry.experts) plan.experts.insert(kind);
+    if (entry.gated) plan.gated.insert(kind);
     if (!is_table) plan.matrices.insert(kind);
     if (is_table || entry.matrix == &weights.embedding_) plan.tables.insert(kind);
   }
@@ -175,7 +192,7 @@ Result<std::unique_ptr<Weights>> Weights::load(const formats::GgufFile& file,
   KL_TRY(table.allocate(weights->device_, weights->host_, options.n_gpu_layers));
 
   uint64_t total_bytes = 0;
-  for (const WeightEntry& entry : table.entries()) total_bytes += entry.source->data.size();
+  for (const WeightEntry& entry : table.entries()) total_bytes += entry.source_bytes();
   Loader loader(file, device, options, total_bytes);
   for (const WeightEntry& entry : table.entries()) KL_TRY(loader.load(entry));
   return weights;

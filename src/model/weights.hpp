@@ -22,32 +22,34 @@ namespace kimberlite::model {
 /// The experts of a layer, their router, and the norms around them (26B-A4B). Experts follow one
 /// another in a matrix.
 struct ExpertWeights {
-  graph::Tensor router_norm;      // f32 [width]: ffn_gate_inp.scale / sqrt(width)
-  kernels::PackedMatrix router;   // ffn_gate_inp, [n, width]
-  kernels::PackedMatrix gate_up;  // [n * 2 * ffn_width, width]: gate and up of each; or none, and
-  kernels::PackedMatrix gate;     // [n * ffn_width, width]
-  kernels::PackedMatrix up;       // as gate
-  kernels::PackedMatrix down;     // [n * width, ffn_width]
-  graph::Tensor scale;            // f32 [n]: ffn_down_exps.scale
-  graph::Tensor dense_norm;       // f32 [width]: post_ffw_norm_1, of the MLP beside the experts
-  graph::Tensor in_norm;          // f32 [width]: pre_ffw_norm_2
-  graph::Tensor out_norm;         // f32 [width]: post_ffw_norm_2
+  graph::Tensor router_norm;     // f32 [width]: ffn_gate_inp.scale / sqrt(width)
+  kernels::PackedMatrix router;  // ffn_gate_inp, [n, width]
+  kernels::PackedMatrix gate;    // as of a layer, of one expert after the other
+  kernels::PackedMatrix up;
+  kernels::PackedMatrix down;  // [n * width, ffn_width]
+  graph::Tensor scale;         // f32 [n]: ffn_down_exps.scale
+  graph::Tensor dense_norm;    // f32 [width]: post_ffw_norm_1, of the MLP beside the experts
+  graph::Tensor in_norm;       // f32 [width]: pre_ffw_norm_2
+  graph::Tensor out_norm;      // f32 [width]: post_ffw_norm_2
 };
 
+/// Matrices of one type that multiply the same activations are packed as one, so that they take one
+/// dispatch: k and v behind q or v behind k, which then has the rows of both, and up within gate
+/// (kernels::PackedMatrix::gated). What is in another matrix has no rows of its own.
 struct LayerWeights {
-  graph::Tensor attn_norm;               // f32 [width]
-  graph::Tensor q_norm;                  // f32 [head_dim]
-  graph::Tensor k_norm;                  // f32 [head_dim]
-  graph::Tensor post_attention_norm;     // f32 [width]
-  graph::Tensor ffn_norm;                // f32 [width]
-  graph::Tensor post_ffw_norm;           // f32 [width]
-  kernels::PackedMatrix q;               // [n_heads * head_dim, width]
-  kernels::PackedMatrix k;               // [n_kv_heads * head_dim, width]; none: another layer's KV
-  kernels::PackedMatrix v;               // as k; without shards where K doubles as V
-  kernels::PackedMatrix o;               // [width, n_heads * head_dim]
-  kernels::PackedMatrix gate;            // [ffn_width, width]
-  kernels::PackedMatrix up;              // [ffn_width, width]
-  kernels::PackedMatrix down;            // [width, ffn_width]
+  graph::Tensor attn_norm;            // f32 [width]
+  graph::Tensor q_norm;               // f32 [head_dim]
+  graph::Tensor k_norm;               // f32 [head_dim]
+  graph::Tensor post_attention_norm;  // f32 [width]
+  graph::Tensor ffn_norm;             // f32 [width]
+  graph::Tensor post_ffw_norm;        // f32 [width]
+  kernels::PackedMatrix q;            // [n_heads * head_dim, width]
+  kernels::PackedMatrix k;            // [n_kv_heads * head_dim, width]; unused: another layer's KV
+  kernels::PackedMatrix v;            // as k; unused where K doubles as V
+  kernels::PackedMatrix o;            // [width, n_heads * head_dim]
+  kernels::PackedMatrix gate;         // [ffn_width, width]
+  kernels::PackedMatrix up;           // [ffn_width, width]
+  kernels::PackedMatrix down;         // [width, ffn_width]
   kernels::PackedMatrix per_layer_gate;  // inp_gate, [per_layer_width, width]; E2B and E4B
   kernels::PackedMatrix per_layer_proj;  // proj, [width, per_layer_width]
   graph::Tensor per_layer_norm;          // post_norm, f32 [width]
@@ -80,6 +82,7 @@ struct WeightPlan {
   std::set<kernels::MatrixKind> matrices;  // of products, the embedding's included
   std::set<kernels::MatrixKind> tables;    // of lookups
   std::set<kernels::MatrixKind> experts;   // of products with experts
+  std::set<kernels::MatrixKind> gated;     // of products with gate and up
 };
 
 class Weights {

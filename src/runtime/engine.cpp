@@ -114,6 +114,7 @@ Status Engine::check_kernels(kernels::KvType type, const std::function<void(doub
   request.matrices = weight_plan_.matrices;
   request.tables = weight_plan_.tables;
   request.experts = weight_plan_.experts;
+  request.gated = weight_plan_.gated;
   request.attention = attention_kinds(config_, kv_segment_rows_ != 0);
   request.kv_type = type;
   request.known = probe_report_;

@@ -60,7 +60,7 @@ class Probe {
   void add_checks() {
     // Checks are made with their inputs, so a group is skipped by the name of its first member; a
     // report holds all members of a group or none.
-    if (!report_.checked.contains("rms_norm")) add(row_checks(memory_));
+    if (!report_.checked.contains("rms_norm")) add(row_checks(memory_, caps_));
     if (!report_.checked.contains("sample")) add({sample_check(memory_)});
     for (const AttentionKind& kind : request_.attention) {
       if (report_.checked.contains(rope_check_name(kind, request_.kv_type))) continue;
@@ -69,6 +69,9 @@ class Probe {
     for (const MatrixKind& kind : request_.matrices) add_matrix(kind);
     for (const MatrixKind& kind : request_.tables) add_embedding(kind);
     for (const MatrixKind& kind : request_.experts) add_experts(kind);
+    if (!request_.experts.empty() && !report_.checked.contains("expert_sum")) {
+      add(expert_row_checks(memory_, caps_));
+    }
   }
 
   void add(std::vector<ProbeCheck> checks) {
@@ -88,7 +91,9 @@ class Probe {
   void add_matrix(const MatrixKind& wanted) {
     const MatrixKind kind = enabled(wanted);
     const std::string name(kernels::matvec_kernel(kind.type, kind.linear_class).name);
-    if (!report_.checked.contains(name)) add(matrix_checks(memory_, caps_, kind));
+    if (!report_.checked.contains(name)) add(matrix_checks(memory_, caps_, kind, /*gated=*/false));
+    if (!request_.gated.contains(wanted) || report_.checked.contains("gated " + name)) return;
+    add(matrix_checks(memory_, caps_, kind, /*gated=*/true));
   }
   void add_embedding(const MatrixKind& wanted) {
     const MatrixKind kind = enabled(wanted);
@@ -99,7 +104,11 @@ class Probe {
   void add_experts(const MatrixKind& wanted) {
     const MatrixKind kind = enabled(wanted);
     const std::string name(kernels::matvec_kernel(kind.type, kind.linear_class).name);
-    if (!report_.checked.contains("experts " + name)) add(expert_checks(memory_, caps_, kind));
+    for (const bool gated : {false, true}) {
+      if (gated && !request_.gated.contains(wanted)) continue;
+      if (report_.checked.contains((gated ? "gated experts " : "experts ") + name)) continue;
+      add(expert_checks(memory_, caps_, kind, gated));
+    }
   }
 
   [[nodiscard]] const graph::Variant& variant(const ProbeCheck& check) const {

@@ -58,6 +58,7 @@ struct ProbeRequest {
   std::set<kernels::MatrixKind> matrices;
   std::set<kernels::MatrixKind> tables;   // that rows are looked up in
   std::set<kernels::MatrixKind> experts;  // of a mixture
+  std::set<kernels::MatrixKind> gated;    // of gate and up in one
   std::vector<AttentionKind> attention;
   kernels::KvType kv_type = kernels::KvType::f16;
   ProbeReport known;                     // of an earlier call; else the cache file is asked

@@ -267,18 +267,18 @@ reference::Expected expected_attention(const AttentionInputs& inputs, const Atte
   return all;
 }
 
-ProbePass attention_pass(ProbeMemory& memory, const AttentionInputs& inputs,
+ProbePass attention_pass(ProbeMemory& memory, const vk::Caps& caps, const AttentionInputs& inputs,
                          const AttentionKind& kind, uint32_t first, uint32_t n, uint32_t n_active) {
   const uint64_t width = uint64_t{kind.n_heads} * kind.rope.head_dim;
   const Tensor q =
       memory.add(std::span(inputs.q).subspan(first * width, n * width), Shape{n, width});
   const Tensor columns =
       memory.add(column_words(inputs.first_position + first, n, n_active), Shape{n, 4});
-  const Tensor out = memory.add_output(DType::f32, Shape{n, width});
+  const kernels::ActivationRows out = add_rows(memory, caps, n, width);
   const auto add = [=, view = inputs.view, n_heads = kind.n_heads](Graph& graph) {
     kernels::add_attention(graph, q, columns, view, out, n_heads, "attention");
   };
-  return {first, n, add, {{out, {}}}};
+  return {first, n, add, row_outputs(out)};
 }
 
 }  // namespace
@@ -293,6 +293,7 @@ std::vector<ProbeCheck> attention_checks(ProbeMemory& memory, const vk::Caps& ca
   checks.push_back(rope_check(memory, kind, type));
   if (kind.shares_kv) checks.push_back(rope_q_check(memory, kind));
 
+  const uint64_t width = uint64_t{kind.n_heads} * kind.rope.head_dim;
   // A cache of one chunk has nothing to split, and a kernel of its own.
   for (const uint32_t n_chunks : {3u, 1u}) {
     const AttentionInputs inputs = make_attention_inputs(memory, kind, type, n_chunks);
@@ -307,9 +308,9 @@ std::vector<ProbeCheck> attention_checks(ProbeMemory& memory, const vk::Caps& ca
                      {},
                      {}};
     check.passes = make_sweep([&](uint32_t first, uint32_t n) {
-      return attention_pass(memory, inputs, kind, first, n, n);
+      return attention_pass(memory, caps, inputs, kind, first, n, n);
     });
-    check.expected = {expected_attention(inputs, kind, kColumns, kColumns)};
+    check.expected = expect_rows(caps, expected_attention(inputs, kind, kColumns, kColumns), width);
     checks.push_back(std::move(check));
   }
 
@@ -321,8 +322,10 @@ std::vector<ProbeCheck> attention_checks(ProbeMemory& memory, const vk::Caps& ca
                     kPrefillColumns,
                     {},
                     {}});
-  checks.back().passes = {attention_pass(memory, inputs, kind, 0, kPrefillColumns, kPrefillActive)};
-  checks.back().expected = {expected_attention(inputs, kind, kPrefillColumns, kPrefillActive)};
+  checks.back().passes = {
+      attention_pass(memory, caps, inputs, kind, 0, kPrefillColumns, kPrefillActive)};
+  checks.back().expected =
+      expect_rows(caps, expected_attention(inputs, kind, kPrefillColumns, kPrefillActive), width);
   return checks;
 }
 

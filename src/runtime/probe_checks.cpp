@@ -1,4 +1,5 @@
-// Norms, activation, products and embedding. The others: probe_attention.cpp, probe_sampling.cpp.
+// Products and embedding, and how results are compared. The others: probe_rows.cpp,
+// probe_attention.cpp, probe_experts.cpp, probe_sampling.cpp.
 #include "runtime/probe_checks.hpp"
 
 #include <fmt/format.h>
@@ -11,11 +12,9 @@
 
 #include "base/numeric.hpp"
 #include "kernels/embed.hpp"
-#include "kernels/geglu.hpp"
 #include "kernels/matmul.hpp"
 #include "kernels/matvec.hpp"
 #include "kernels/quant_act.hpp"
-#include "kernels/rms_norm.hpp"
 #include "runtime/probe_inputs.hpp"
 
 namespace kimberlite::runtime {
@@ -63,82 +62,12 @@ class Worst {
   double ratio_ = 0;
 };
 
+}  // namespace
+
 std::span<const float> slice(const std::vector<float>& all, uint64_t width, uint32_t first,
                              uint32_t n) {
   return std::span(all).subspan(first * width, n * width);
 }
-
-ProbeCheck norm_check(ProbeMemory& memory) {
-  constexpr uint64_t kWidth = 1028;
-  constexpr float kEps = 1e-6f;
-  const auto x = probe_values(kColumns * kWidth, 1, 3.0f);
-  const auto weight = probe_values(kWidth, 2);
-  const Tensor weight_tensor = memory.add(weight, Shape{kWidth});
-  ProbeCheck check{"rms_norm", &kernels::kRmsNorm, {}, kColumns, {}, {}};
-  check.passes = make_sweep([&](uint32_t first, uint32_t n) {
-    const Tensor in = memory.add(slice(x, kWidth, first, n), Shape{n, kWidth});
-    const Tensor y = memory.add_output(DType::f32, Shape{n, kWidth});
-    const auto add = [=](Graph& graph) {
-      kernels::add_rms_norm(graph, in, weight_tensor, y, kEps, "rms_norm");
-    };
-    return ProbePass{first, n, add, {{y, {}}}};
-  });
-  check.expected = {reference::rms_norm(x, weight, kEps)};
-  return check;
-}
-
-/// `norms`: with the norm of what follows, else the addition alone.
-ProbeCheck residual_norm_check(ProbeMemory& memory, bool norms) {
-  constexpr uint64_t kWidth = 1028;
-  const auto delta = probe_values(kColumns * kWidth, 3, 0.7f);
-  const auto x = probe_values(kColumns * kWidth, 4, 3.0f);
-  const auto post = probe_values(kWidth, 5);
-  const auto next = probe_values(kWidth, 6);
-  const reference::ResidualNormArgs args{delta, post, x, next, 0.53f, 1e-6f};
-  const Tensor post_tensor = memory.add(post, Shape{kWidth});
-  const Tensor next_tensor = memory.add(next, Shape{kWidth});
-  const graph::KernelDesc& kernel = norms ? kernels::kResidualNorm : kernels::kResidualAdd;
-  ProbeCheck check{std::string(kernel.name), &kernel, {}, kColumns, {}, {}};
-  check.passes = make_sweep([&](uint32_t first, uint32_t n) {
-    const Shape shape{n, kWidth};
-    kernels::ResidualNorm node{.delta = memory.add(slice(delta, kWidth, first, n), shape),
-                               .post = post_tensor,
-                               .x = memory.add(slice(x, kWidth, first, n), shape),
-                               .scale = args.scale,
-                               .eps = args.eps};
-    std::vector<ProbeOutput> outputs{{node.x, {}}};
-    if (norms) {
-      node.next = next_tensor;
-      node.y = memory.add_output(DType::f32, shape);
-      outputs.push_back({node.y, {}});
-    }
-    const auto add = [=](Graph& graph) { kernels::add_residual_norm(graph, node, "seam"); };
-    return ProbePass{first, n, add, std::move(outputs)};
-  });
-  reference::ResidualNormResult result = reference::residual_norm(args);
-  check.expected = {std::move(result.x)};
-  if (norms) check.expected.push_back(std::move(result.y));
-  return check;
-}
-
-ProbeCheck geglu_check(ProbeMemory& memory) {
-  constexpr uint64_t kWidth = 263;
-  const auto gate = probe_values(kColumns * kWidth, 7, 12.0f);
-  const auto up = probe_values(kColumns * kWidth, 8);
-  ProbeCheck check{"geglu", &kernels::kGeglu, {}, kColumns, {}, {}};
-  check.passes = make_sweep([&](uint32_t first, uint32_t n) {
-    const Shape shape{n, kWidth};
-    const Tensor a = memory.add(slice(gate, kWidth, first, n), shape);
-    const Tensor b = memory.add(slice(up, kWidth, first, n), shape);
-    const Tensor out = memory.add_output(DType::f32, shape);
-    const auto add = [=](Graph& graph) { kernels::add_geglu(graph, a, b, out, "geglu"); };
-    return ProbePass{first, n, add, {{out, {}}}};
-  });
-  check.expected = {reference::geglu(gate, up)};
-  return check;
-}
-
-}  // namespace
 
 ProbeMatrix make_matrix(ProbeMemory& memory, const vk::Caps& caps, const MatrixKind& kind,
                         uint64_t n_rows, uint64_t n_cols, uint32_t seed) {
@@ -207,41 +136,49 @@ std::optional<ProbeDeviation> find_deviation(const ProbeCheck& check, ProbeMemor
   return worst.found();
 }
 
-std::vector<ProbeCheck> row_checks(ProbeMemory& memory) {
-  std::vector<ProbeCheck> checks;
-  checks.push_back(norm_check(memory));
-  checks.push_back(residual_norm_check(memory, /*norms=*/true));
-  checks.push_back(residual_norm_check(memory, /*norms=*/false));
-  checks.push_back(geglu_check(memory));
-  return checks;
+reference::Expected gate_products(const reference::Expected& products) {
+  constexpr uint64_t kRun = kernels::kGatedRows;
+  reference::Expected gate, up;
+  for (size_t at = 0; at < products.values.size(); ++at) {
+    (at / kRun % 2 == 0 ? gate : up).add(products.values[at], products.bounds[at]);
+  }
+  return reference::geglu(gate, up);
 }
 
 std::vector<ProbeCheck> matrix_checks(ProbeMemory& memory, const vk::Caps& caps,
-                                      const MatrixKind& kind) {
+                                      const MatrixKind& kind, bool gated) {
   // As many panels as the widest workgroup takes, and a rest: the pipelines of large matrices.
-  constexpr uint64_t kRows = 64 * kernels::kPanelRows + 6;
+  const uint64_t n_rows = 64 * kernels::kPanelRows + (gated ? kernels::kPanelRows : 6);
   const uint64_t width = probe_width(kind.type);
-  const ProbeMatrix matrix = make_matrix(memory, caps, kind, kRows, width, 9);
+  ProbeMatrix matrix = make_matrix(memory, caps, kind, n_rows, width, 9);
+  matrix.packed.gated = gated;
   const auto x = probe_activations(kColumns * width, 10);
-  const auto expected = reference::linear(matrix.file, x);
+  const reference::Expected products = reference::linear(matrix.file, x);
   const PackedMatrix& w = matrix.packed;
+  const uint64_t y_width = gated ? n_rows / 2 : n_rows;
   const auto make_pass = [&](uint32_t first, uint32_t n, bool many) {
     const Tensor in = memory.add(slice(x, width, first, n), Shape{n, width});
-    const Tensor y = memory.add_output(DType::f32, Shape{n, kRows});
+    kernels::ActivationRows y = memory.add_output(DType::f32, Shape{n, y_width});
+    if (gated) y = add_rows(memory, caps, n, y_width);
     const auto add = [=](Graph& graph) {
       const Tensor in_class = probe_operand(graph, in, w.linear_class);
       if (many) kernels::add_matmul(graph, w, in_class, y, "matmul");
       if (!many) kernels::add_matvec(graph, w, in_class, y, "matvec");
     };
-    return ProbePass{first, n, add, {{y, {}}}};
+    return ProbePass{first, n, add, row_outputs(y)};
+  };
+  const auto make_check = [&](const graph::KernelDesc& kernel) {
+    const std::string name = (gated ? "gated " : "") + std::string(kernel.name);
+    return ProbeCheck{
+        name, &kernel,
+        kind, kColumns,
+        {},   gated ? expect_rows(caps, gate_products(products), y_width) : std::vector{products}};
   };
   std::vector<ProbeCheck> checks;
-  const graph::KernelDesc& matvec = kernels::matvec_kernel(kind.type, kind.linear_class);
-  checks.push_back({std::string(matvec.name), &matvec, kind, kColumns, {}, {expected}});
+  checks.push_back(make_check(kernels::matvec_kernel(kind.type, kind.linear_class)));
   checks.back().passes =
       make_sweep([&](uint32_t first, uint32_t n) { return make_pass(first, n, false); });
-  const graph::KernelDesc& matmul = kernels::matmul_kernel(kind.type, kind.linear_class);
-  checks.push_back({std::string(matmul.name), &matmul, kind, kColumns, {}, {expected}});
+  checks.push_back(make_check(kernels::matmul_kernel(kind.type, kind.linear_class)));
   checks.back().passes = {make_pass(0, kColumns, true)};
   return checks;
 }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "graph/graph.hpp"
+#include "kernels/quant_act.hpp"
 #include "kernels/reference.hpp"
 #include "runtime/probe.hpp"
 #include "runtime/probe_memory.hpp"
@@ -64,20 +65,37 @@ struct ProbeMatrix {
 [[nodiscard]] graph::Tensor probe_operand(graph::Graph& graph, const graph::Tensor& x,
                                           kernels::LinearClass linear_class);
 
+/// The rows first .. first + n - 1 of `all`.
+[[nodiscard]] std::span<const float> slice(const std::vector<float>& all, uint64_t width,
+                                           uint32_t first, uint32_t n);
+/// Rows to write in every form that the device has: float32, and rounded for its int8 class.
+[[nodiscard]] kernels::ActivationRows add_rows(ProbeMemory& memory, const vk::Caps& caps,
+                                               uint64_t n, uint64_t width);
+/// One output for each form.
+[[nodiscard]] std::vector<ProbeOutput> row_outputs(const kernels::ActivationRows& rows);
+/// What they must be.
+[[nodiscard]] std::vector<kernels::reference::Expected> expect_rows(
+    const vk::Caps& caps, kernels::reference::Expected rows, uint64_t width);
+
+/// Products of a gated matrix to what it makes of them; rows are whole panels.
+[[nodiscard]] kernels::reference::Expected gate_products(
+    const kernels::reference::Expected& products);
 /// The matrix products of a kind: decode with 1 to 8 columns, and prefill.
 [[nodiscard]] std::vector<ProbeCheck> matrix_checks(ProbeMemory& memory, const vk::Caps& caps,
-                                                    const kernels::MatrixKind& kind);
+                                                    const kernels::MatrixKind& kind, bool gated);
 [[nodiscard]] ProbeCheck embed_check(ProbeMemory& memory, const vk::Caps& caps,
                                      const kernels::MatrixKind& kind);
-/// Routing, products and sum of experts: decode with 1 to 8 columns, and prefill.
+/// Routing and products of experts: decode with 1 to 8 columns, and prefill.
 [[nodiscard]] std::vector<ProbeCheck> expert_checks(ProbeMemory& memory, const vk::Caps& caps,
-                                                    const kernels::MatrixKind& kind);
+                                                    const kernels::MatrixKind& kind, bool gated);
+/// The seams around a mixture of experts.
+[[nodiscard]] std::vector<ProbeCheck> expert_row_checks(ProbeMemory& memory, const vk::Caps& caps);
 /// RoPE with the cache write, decode over the cache, prefill over the cache.
 [[nodiscard]] std::vector<ProbeCheck> attention_checks(ProbeMemory& memory, const vk::Caps& caps,
                                                        const AttentionKind& kind,
                                                        kernels::KvType type);
 /// Norms and activation: what every model uses.
-[[nodiscard]] std::vector<ProbeCheck> row_checks(ProbeMemory& memory);
+[[nodiscard]] std::vector<ProbeCheck> row_checks(ProbeMemory& memory, const vk::Caps& caps);
 /// A token for each of 8 sequences, every kind of setting among them.
 [[nodiscard]] ProbeCheck sample_check(ProbeMemory& memory);
 

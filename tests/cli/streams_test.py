@@ -16,6 +16,13 @@ except ImportError:  # Windows
     fcntl = None
 
 
+def cpu_ticks(pid):
+    """CPU time of all threads of a process so far."""
+    with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
+        fields = stat.read().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
 class Interrupt(CliTest):
     def test_interrupt(self):
         process = subprocess.Popen([KIMBERLITE, "run", str(self.model), "Hi", "--temp", "0"],
@@ -50,12 +57,13 @@ class Interrupt(CliTest):
         process = subprocess.Popen([KIMBERLITE, "run", str(self.model), "Hi", "--temp", "0"],
                                    stdin=subprocess.DEVNULL, stdout=writer)
         os.close(writer)
-        n_waiting = -1
-        while n_waiting < 4096 - 32:
+        # Blocked: the pipe has no room for another piece, and no thread has worked for a while.
+        n_waiting, spent, spent_before = -1, 0, -1
+        while n_waiting < 4096 - 32 or spent != spent_before:
             self.assertIsNone(process.poll())
-            time.sleep(0.1)
+            time.sleep(1.5)
             n_waiting = struct.unpack("i", fcntl.ioctl(reader, termios.FIONREAD, b"\0" * 4))[0]
-        time.sleep(1)
+            spent, spent_before = cpu_ticks(process.pid), spent
         process.send_signal(signal.SIGINT)
         time.sleep(0.5)
         self.assertIsNone(process.poll())

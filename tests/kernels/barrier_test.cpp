@@ -29,7 +29,7 @@ class BarrierTest : public testing::GpuTest {
     const Tensor b = graph.transient("b", DType::f32, shape);
     add_rms_norm(graph, upload(random_values(2 * kWidth, 2), shape), weight, a, 1e-6f, "first");
     add_rms_norm(graph, a, weight, b, 1e-6f, "second");
-    add_geglu(graph, a, b, poisoned(DType::f32, shape), "third");
+    add_geglu(graph, a, b, poisoned(DType::f32, shape), kWidth, "third");
     return graph;
   }
 

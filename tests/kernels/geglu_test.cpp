@@ -42,7 +42,7 @@ class GegluTest : public testing::GpuTest {
                              Shape shape) {
     const Tensor out = poisoned(DType::f32, shape);
     Graph graph(caps_);
-    add_geglu(graph, upload(gate, shape), upload(up, shape), out, "geglu");
+    add_geglu(graph, upload(gate, shape), upload(up, shape), out, shape[1], "geglu");
     run(graph);
     return download(out);
   }
@@ -88,7 +88,7 @@ TEST_F(GegluTest, WritesInPlace) {
   const auto up = random_values(111, 4);
   const Tensor both = upload(gate, shape);
   Graph graph(caps_);
-  add_geglu(graph, both, upload(up, shape), both, "geglu");
+  add_geglu(graph, both, upload(up, shape), both, 37, "geglu");
   run(graph);
   EXPECT_EQ(download(both), compute(gate, up, shape));
 }
@@ -100,7 +100,7 @@ TEST_F(GegluTest, TakesColumnsOfWiderRows) {
   const Tensor out = poisoned(DType::f32, Shape{3, kWidth});
   Graph graph(caps_);
   const Tensor rows = upload(both, Shape{3, 2 * kWidth});
-  add_geglu(graph, {rows, kWidth}, {upload(other, Shape{3, 100}), 64}, out, "geglu");
+  add_geglu(graph, {rows, kWidth}, {upload(other, Shape{3, 100}), 64}, out, kWidth, "geglu");
   run(graph);
   const auto result = download(out);
   for (uint64_t row = 0; row < 3; ++row) {

@@ -129,7 +129,7 @@ TEST_F(ProbeTest, AColumnThatDependsOnItsCompanyIsSeen) {
   ProbeRequest request = small_request();
   bool changed = false;
   request.corrupt = [&](std::string_view kernel, std::string_view variant, std::span<float> out) {
-    constexpr size_t kWidth = 1028;
+    constexpr size_t kWidth = 1056;
     if (kernel != "rms_norm" || variant != "workgroup" || out.size() != 5 * kWidth) return;
     out[2 * kWidth + 7] = std::nextafter(out[2 * kWidth + 7], 100.0f);
     changed = true;
