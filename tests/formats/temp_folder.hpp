@@ -1,10 +1,13 @@
 // A folder of its own for one test, removed at the end.
 #pragma once
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <random>
 #include <string>
 #include <string_view>
 
@@ -13,10 +16,11 @@ namespace kimberlite {
 class TempFolder {
  public:
   TempFolder() {
-    const auto* test = testing::UnitTest::GetInstance()->current_test_info();
-    path_ = std::filesystem::temp_directory_path() /
-            (std::string("kimberlite_") + test->test_suite_name() + "_" + test->name());
-    std::filesystem::remove_all(path_);
+    const auto* test = ::testing::UnitTest::GetInstance()->current_test_info();
+    std::string name = fmt::format("kimberlite_{}_{}_{:x}", test->test_suite_name(), test->name(),
+                                   std::random_device()());  // others may run the same test now
+    std::ranges::replace(name, '/', '_');                    // of tests with parameters
+    path_ = std::filesystem::temp_directory_path() / name;
     std::filesystem::create_directories(path_);
   }
   TempFolder(const TempFolder&) = delete;
