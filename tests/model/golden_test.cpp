@@ -26,22 +26,8 @@ constexpr std::pair<formats::GgmlType, formats::GgmlType> kTypes[] = {
     {formats::GgmlType::q4_k, formats::GgmlType::q6_k},
     {formats::GgmlType::q6_k, formats::GgmlType::q6_k}};
 
-double max_difference(const std::vector<float>& a, const std::vector<float>& b) {
-  double worst = a.size() == b.size() ? 0 : INFINITY;
-  for (size_t i = 0; i < a.size() && i < b.size(); ++i) {
-    const double difference = std::abs(double{a[i]} - b[i]);
-    if (!(difference <= worst)) worst = difference;  // NaN counts as worst
-  }
-  return worst;
-}
-
 class GoldenTest : public ::testing::TestWithParam<const char*> {
  protected:
-  static runtime::EngineOptions precise() {
-    runtime::EngineOptions options;
-    options.precise = true;
-    return options;
-  }
   Golden golden_ = require_value(Golden::load(GetParam()));
 };
 
@@ -126,12 +112,7 @@ TEST_P(GoldenTest, ColumnsEqualSinglePasses) {
   }
 }
 
-std::string test_name(const ::testing::TestParamInfo<const char*>& param) {
-  std::string name = param.param;
-  std::replace(name.begin(), name.end(), '-', '_');
-  return name;
-}
-INSTANTIATE_TEST_SUITE_P(Models, GoldenTest, ::testing::ValuesIn(kModels), test_name);
+INSTANTIATE_TEST_SUITE_P(Models, GoldenTest, ::testing::ValuesIn(kModels), golden_test_name);
 
 }  // namespace
 }  // namespace kimberlite::testing

@@ -1,7 +1,7 @@
 #include "model_fixture.hpp"
 
-#include <gtest/gtest.h>
-
+#include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <random>
 
@@ -13,6 +13,21 @@ namespace {
 std::unique_ptr<vk::Buffer> make_buffer(runtime::Engine& engine, uint64_t n_bytes) {
   return std::make_unique<vk::Buffer>(
       require_value(vk::Buffer::make(engine.device(), n_bytes, vk::MemoryKind::device, "test")));
+}
+
+/// A file that no other test has.
+std::string write_tiny(const std::string& shape, uint64_t seed,
+                       const synthetic::ModelTypes& types) {
+  static int counter = 0;
+  const auto folder = std::filesystem::temp_directory_path();
+  const std::string path =
+      (folder / ("kimberlite-" + shape + "-" + std::to_string(std::random_device{}()) + "-" +
+                 std::to_string(counter++) + ".gguf"))
+          .string();
+  const auto found = synthetic::find_shape(shape);
+  KL_CHECK(found.has_value(), shape.c_str());
+  require_ok(synthetic::write_model(*found, seed, types, path));
+  return path;
 }
 
 graph::Tensor whole(const vk::Buffer& buffer, graph::DType dtype, graph::Shape shape) {
@@ -27,16 +42,32 @@ void require_ok(const Status& status) {
   std::abort();
 }
 
+runtime::EngineOptions precise() {
+  runtime::EngineOptions options;
+  options.precise = true;
+  return options;
+}
+
+double max_difference(const std::vector<float>& a, const std::vector<float>& b) {
+  double worst = a.size() == b.size() ? 0 : INFINITY;
+  for (size_t i = 0; i < a.size() && i < b.size(); ++i) {
+    const double difference = std::abs(double{a[i]} - b[i]);
+    if (!(difference <= worst)) worst = difference;  // NaN counts as worst
+  }
+  return worst;
+}
+
+std::string golden_test_name(const ::testing::TestParamInfo<const char*>& param) {
+  std::string name = param.param;
+  std::replace(name.begin(), name.end(), '-', '_');
+  return name;
+}
+
 TinyModel::TinyModel(const std::string& shape, uint64_t seed, synthetic::ModelTypes types,
-                     runtime::EngineOptions options) {
-  static int counter = 0;
-  const auto folder = std::filesystem::temp_directory_path();
-  path_ = (folder / ("kimberlite-" + shape + "-" + std::to_string(std::random_device{}()) + "-" +
-                     std::to_string(counter++) + ".gguf"))
-              .string();
-  const auto found = synthetic::find_shape(shape);
-  KL_CHECK(found.has_value(), shape.c_str());
-  require_ok(synthetic::write_model(*found, seed, types, path_));
+                     const runtime::EngineOptions& options)
+    : TinyModel(write_tiny(shape, seed, types), options) {}
+
+TinyModel::TinyModel(std::string path, runtime::EngineOptions options) : path_(std::move(path)) {
   options.cache_dir = "none";
   options.probe = false;  // costs seconds on SwiftShader; probe_test opens engines with it
   options.validation = true;

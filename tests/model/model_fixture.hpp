@@ -1,6 +1,8 @@
 // Tiny models on the test device, and a decoder that runs column by column without a session.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <map>
 #include <memory>
 #include <string>
@@ -26,11 +28,23 @@ T require_value(Result<T> result) {
 }
 void require_ok(const Status& status);
 
-/// A tiny model in a temporary file, opened by an engine with validation where it is installed.
+/// Float32 activations, and float32 keys and values by default.
+runtime::EngineOptions precise();
+
+/// The largest |a[i] - b[i]|; infinite where the sizes differ, NaN where a value is.
+double max_difference(const std::vector<float>& a, const std::vector<float>& b);
+
+/// "tiny-e2b" as the name of a test.
+std::string golden_test_name(const ::testing::TestParamInfo<const char*>& param);
+
+/// A tiny model in a file that it removes, opened by an engine with validation where it is
+/// installed.
 class TinyModel {
  public:
   TinyModel(const std::string& shape, uint64_t seed, synthetic::ModelTypes types,
-            runtime::EngineOptions options = {});
+            const runtime::EngineOptions& options = {});
+  /// Takes over a file that exists.
+  TinyModel(std::string path, runtime::EngineOptions options);
   ~TinyModel();
   [[nodiscard]] runtime::Engine& engine() { return *engine_; }
   [[nodiscard]] const std::string& path() const { return path_; }

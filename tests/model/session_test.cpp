@@ -22,12 +22,6 @@ GenerateRequest greedy(uint32_t n) {
   return request;
 }
 
-runtime::EngineOptions precise() {
-  runtime::EngineOptions options;
-  options.precise = true;
-  return options;
-}
-
 class SessionTest : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {

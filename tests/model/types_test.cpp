@@ -29,12 +29,6 @@ synthetic::ModelTypes mixed_types() {
   return types;
 }
 
-runtime::EngineOptions precise() {
-  runtime::EngineOptions options;
-  options.precise = true;
-  return options;
-}
-
 TEST(Types, AModelOfEveryTypeComputesWithTheirValues) {
   const Golden golden = require_value(Golden::load("tiny12-k"));
   synthetic::ModelTypes types = mixed_types();
