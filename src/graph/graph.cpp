@@ -1,5 +1,6 @@
 #include "graph/graph.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace kimberlite::graph {
@@ -24,6 +25,14 @@ Tensor Graph::transient(std::string name, DType dtype, Shape shape) {
   tensor.shape = shape;
   transients_.push_back({std::move(name), n_bytes});
   return tensor;
+}
+
+uint32_t Graph::keep(std::string_view name) {
+  const auto found = std::ranges::find(transients_, name, &Transient::name);
+  KL_CHECK(std::ranges::count(transients_, name, &Transient::name) == 1,
+           "a name that one transient has");
+  found->kept = true;
+  return static_cast<uint32_t>(found - transients_.begin());
 }
 
 void Graph::add(Node node) {

@@ -29,10 +29,11 @@ struct Node {
   }
 };
 
-/// A temporary of the graph; alive from its first to its last use.
+/// A temporary of the graph; alive from its first to its last use, or to the end where it is kept.
 struct Transient {
   std::string name;
   uint64_t n_bytes = 0;
+  bool kept = false;
 };
 
 class Graph {
@@ -48,6 +49,10 @@ class Graph {
 
   /// A new temporary tensor. Its contents before the first write are undefined.
   Tensor transient(std::string name, DType dtype, Shape shape);
+
+  /// Lets the temporary of this name live to the end, so that a test finds it in the scratch buffer
+  /// after a replay. Returns its index. Aborts unless exactly one has the name.
+  uint32_t keep(std::string_view name);
 
   /// Appends a dispatch. Aborts where the node does not fit its kernel's description.
   void add(Node node);

@@ -24,7 +24,8 @@ std::vector<Lifetime> find_lifetimes(const Graph& graph) {
       if (tensor.transient == Tensor::kExternal) continue;
       Lifetime& lifetime = lifetimes[tensor.transient];
       lifetime.first = std::min(lifetime.first, i);
-      lifetime.last = std::max(lifetime.last, i);
+      const bool kept = graph.transients()[tensor.transient].kept;
+      lifetime.last = std::max(lifetime.last, kept ? graph.nodes().size() : i);
     }
   }
   return lifetimes;

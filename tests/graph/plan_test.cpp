@@ -66,6 +66,23 @@ TEST_F(PlanTest, DeadTransientsGiveTheirBytesBack) {
   EXPECT_EQ(make_plan(graph_).scratch_bytes, 2 * 4096u);
 }
 
+TEST_F(PlanTest, KeptTransientsLiveToTheEnd) {
+  Tensor previous = graph_.transient("0", DType::f32, Shape{1024});
+  graph_.add(copy(external(0), previous));
+  for (int i = 1; i < 6; ++i) {
+    const Tensor next = graph_.transient(std::to_string(i), DType::f32, Shape{1024});
+    graph_.add(copy(previous, next));
+    previous = next;
+  }
+  const uint32_t kept = graph_.keep("1");
+  EXPECT_EQ(kept, 1u);
+  const Plan plan = make_plan(graph_);
+  EXPECT_EQ(plan.scratch_bytes, 3 * 4096u);
+  for (uint32_t later = 2; later < 6; ++later) {
+    EXPECT_NE(plan.transient_offsets[later], plan.transient_offsets[kept]) << later;
+  }
+}
+
 TEST_F(PlanTest, BarriersStandExactlyAtHazards) {
   graph_.add(copy(external(0), external(256)));     // first: nothing to wait for
   graph_.add(copy(external(0), external(512)));     // reads what is read, writes elsewhere

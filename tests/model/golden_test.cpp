@@ -1,10 +1,10 @@
 // The decoder against the official implementation on tiny models with the real structure.
 #include "support/golden.hpp"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cmath>
 
 #include "kernels/kv_layout.hpp"
 #include "model/decoder.hpp"
@@ -87,6 +87,65 @@ TEST_P(GoldenTest, LogitsOfEveryWeightTypeAgree) {
   }
 }
 
+class PerLayerGoldenTest : public GoldenTest {};
+
+TEST_P(PerLayerGoldenTest, InputsOfEveryLayerAgree) {
+  const GoldenArray& golden = golden_.array("per_layer_inputs");
+  TinyModel model(GetParam(), golden_.seed, formats::GgmlType::f32, precise());
+  DecoderRun run(model, kernels::KvType::f32);
+  run.keep({"per_layer"});
+  double worst = 0;
+  for (size_t row = 0; row < golden_.positions.size(); ++row) {
+    const size_t position = golden_.positions[row];
+    run.residual({golden_.tokens[position]}, static_cast<uint32_t>(position), 0);
+    std::vector<float> expected;  // [n_layers, width] of the column
+    for (size_t layer = 0; layer < golden.shape[0]; ++layer) {
+      const std::vector<float> part = golden.row(layer, row);
+      expected.insert(expected.end(), part.begin(), part.end());
+    }
+    worst = std::max(worst, max_difference(run.kept<float>("per_layer"), expected));
+  }
+  RecordProperty("max_difference", fmt::format("{:.1e}", worst));
+  EXPECT_LE(worst, 1e-4);
+}
+
+class RouterGoldenTest : public GoldenTest {
+ protected:
+  static std::string name(size_t layer, const char* what) {
+    return fmt::format("blk.{}.experts.{}", layer, what);
+  }
+};
+
+TEST_P(RouterGoldenTest, ChoicesAndWeightsOfEveryLayerAgree) {
+  const GoldenArray& experts = golden_.array("router.experts");
+  const GoldenArray& weights = golden_.array("router.weights");
+  TinyModel model(GetParam(), golden_.seed, formats::GgmlType::f32, precise());
+  DecoderRun run(model, kernels::KvType::f32);
+  std::vector<std::string> names;
+  for (size_t layer = 0; layer < experts.shape[0]; ++layer) {
+    names.insert(names.end(), {name(layer, "experts"), name(layer, "weights")});
+  }
+  run.keep(names);
+  double worst = 0;
+  size_t row = 0;
+  for (uint32_t i = 0; i <= golden_.positions.back(); ++i) {
+    run.columns({golden_.tokens[i]}, i);
+    if (golden_.positions[row] != i) continue;
+    for (size_t layer = 0; layer < experts.shape[0]; ++layer) {
+      const auto chosen = run.kept<uint32_t>(name(layer, "experts"));
+      // By falling probability in both; small integers are exact in float32.
+      EXPECT_EQ(std::vector<float>(chosen.begin(), chosen.end()), experts.row(layer, row))
+          << "layer " << layer << ", position " << i;
+      const auto got = run.kept<float>(name(layer, "weights"));
+      worst = std::max(worst, max_difference(got, weights.row(layer, row)));
+    }
+    ++row;
+  }
+  EXPECT_EQ(row, golden_.positions.size());
+  RecordProperty("max_difference", fmt::format("{:.1e}", worst));
+  EXPECT_LE(worst, 1e-4);
+}
+
 /// Promise 1 rests on this: a pass of n columns is n passes of one, bit for bit, cache included.
 TEST_P(GoldenTest, ColumnsEqualSinglePasses) {
   for (const bool is_precise : {true, false}) {
@@ -113,6 +172,9 @@ TEST_P(GoldenTest, ColumnsEqualSinglePasses) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, GoldenTest, ::testing::ValuesIn(kModels), golden_test_name);
+INSTANTIATE_TEST_SUITE_P(Models, PerLayerGoldenTest, ::testing::Values("tiny-e2b", "tiny-e4b"),
+                         golden_test_name);
+INSTANTIATE_TEST_SUITE_P(Models, RouterGoldenTest, ::testing::Values("tiny26"), golden_test_name);
 
 }  // namespace
 }  // namespace kimberlite::testing

@@ -129,10 +129,17 @@ DecoderRun::Pass DecoderRun::make_pass(const Key& key) {
       whole(*pass.out, graph::DType::f32, graph::Shape{n, width});
   model::add_decoder(graph, config, engine_.weights(), state, options);
 
+  std::vector<uint32_t> kept;
+  for (const std::string& name : kept_names_) kept.push_back(graph.keep(name));
   const graph::Plan plan = graph::make_plan(graph);
   const vk::BufferRange scratch = require_value(engine_.reserve_scratch(plan.scratch_bytes));
   pass.executable = std::make_unique<graph::Executable>(require_value(
       graph::Executable::make(engine_.device(), engine_.pipelines(), graph, plan, scratch)));
+  for (const uint32_t index : kept) {
+    const graph::Transient& transient = graph.transients()[index];
+    pass.kept[transient.name] = {
+        scratch.buffer, scratch.offset_bytes + plan.transient_offsets[index], transient.n_bytes};
+  }
   return pass;
 }
 
@@ -142,6 +149,7 @@ std::vector<float> DecoderRun::run(const std::vector<int32_t>& tokens, uint32_t 
   require_ok(cache_.commit(first_position + static_cast<uint32_t>(tokens.size())));
   if (!passes_.contains(key)) passes_.emplace(key, make_pass(key));
   const Pass& pass = passes_.at(key);
+  last_ = &pass;
   std::vector<shaders::Column> columns;
   for (const int32_t token : tokens) {
     const auto position = first_position + static_cast<uint32_t>(columns.size());

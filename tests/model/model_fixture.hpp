@@ -64,6 +64,11 @@ class DecoderRun {
   /// The residual stream after `n_layers` layers, n * width.
   std::vector<float> residual(const std::vector<int32_t>& tokens, uint32_t first_position,
                               uint32_t n_layers);
+  /// Makes `kept` serve temporaries of the decoder's graph, by their names. Before the first pass.
+  void keep(std::vector<std::string> names) { kept_names_ = std::move(names); }
+  /// What the last pass left in one of them.
+  template <typename T>
+  std::vector<T> kept(const std::string& name);
   /// Every byte of the KV cache, segments left out.
   std::vector<std::byte> cache_bytes();
 
@@ -74,6 +79,7 @@ class DecoderRun {
     std::unique_ptr<vk::Buffer> columns;
     std::unique_ptr<vk::Buffer> out;
     std::unique_ptr<graph::Executable> executable;
+    std::map<std::string, vk::BufferRange> kept;  // in the scratch buffer
   };
   Pass make_pass(const Key& key);
   std::vector<float> run(const std::vector<int32_t>& tokens, uint32_t first_position,
@@ -82,6 +88,17 @@ class DecoderRun {
   runtime::Engine& engine_;  // Borrowed from the TinyModel.
   runtime::KvCache cache_;
   std::map<Key, Pass> passes_;
+  const Pass* last_ = nullptr;  // in passes_
+  std::vector<std::string> kept_names_;
 };
+
+template <typename T>
+std::vector<T> DecoderRun::kept(const std::string& name) {
+  KL_CHECK(last_ != nullptr && last_->kept.contains(name), name.c_str());
+  const vk::BufferRange& range = last_->kept.at(name);
+  std::vector<T> values(range.n_bytes / sizeof(T));
+  require_ok(vk::read_range(engine_.device(), range, values.data(), range.n_bytes));
+  return values;
+}
 
 }  // namespace kimberlite::testing
