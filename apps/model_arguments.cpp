@@ -101,7 +101,10 @@ Result<std::unique_ptr<Session>> open_session(Model& model, const ModelArguments
   if (arguments.kv_type == "f32") options.kv_type = KvCacheType::f32;
   if (arguments.kv_type == "f16") options.kv_type = KvCacheType::f16;
   if (arguments.kv_type == "q8_0") options.kv_type = KvCacheType::q8_0;
+  ProgressLine line;
+  options.progress = line.callback();
   auto session = model.new_session(options);
+  line.clear();
   // Not before: what the caches need is checked when they are made.
   for (const std::string& warning : statistics(model).warnings) {
     fmt::print(stderr, "warning: {}\n", terminal_safe(warning));

@@ -33,7 +33,11 @@
 
 namespace kimberlite {
 
-/// Called during long work with what is being done and how far it is, 0 to 1.
+/// Called during long work with what is being done and how far it is, 0 to 1. The fraction never
+/// falls while `what` stays the same, and ends with 1 unless the work fails; work that takes no
+/// time, such as checks that were made before, may not be reported. Thread rule: called on the
+/// thread that asked for the work and only until that call returns; it must not call the model or
+/// session it is about, but for Session::cancel().
 using Progress = std::function<void(std::string_view what, double fraction)>;
 
 /// Element type of the KV cache.
@@ -45,12 +49,13 @@ struct ModelOptions {
   bool precise = false;         // float32 activations everywhere, and KvCacheType::f32 by default
   std::optional<uint32_t> gpu_layers;  // layers in GPU memory; default: as many as fit
   std::string cache_dir;        // pipelines and probe results; "" = the user's cache folder
-  Progress progress;
+  Progress progress;            // of checking the driver and loading weights
 };
 
 struct SessionOptions {
   uint32_t context = 0;                // positions; 0 = the largest that fits, at most the model's
   std::optional<KvCacheType> kv_type;  // default f16, or f32 where the model is precise
+  Progress progress;                   // of preparing kernels
 };
 
 struct SamplingOptions {

@@ -82,8 +82,8 @@ Model::~Model() = default;
 
 Result<std::unique_ptr<Session>> Model::new_session(const SessionOptions& options) {
   auto state = std::make_unique<Session::State>();
-  KL_ASSIGN(state->session,
-            runtime::Session::make(*state_->engine, options.context, kv_type(options.kv_type)));
+  KL_ASSIGN(state->session, runtime::Session::make(*state_->engine, options.context,
+                                                   kv_type(options.kv_type), options.progress));
   return std::unique_ptr<Session>(new Session(std::move(state)));
 }
 

@@ -99,16 +99,12 @@ Status Engine::open_device(const EngineOptions& options) {
 Status Engine::check_driver(const EngineOptions& options) {
   KL_ASSIGN(weight_plan_,
             model::Weights::plan(file_, config_, device_->caps(), linear_, config_.n_layers));
-  const auto progress = [&](double fraction) {
-    if (options.progress && probe_) options.progress("checking the driver", fraction);
-  };
-  progress(0);
-  KL_TRY(check_kernels(precise() ? kernels::KvType::f32 : kernels::KvType::f16, progress));
+  KL_TRY(check_kernels(precise() ? kernels::KvType::f32 : kernels::KvType::f16, options.progress));
   linear_.disabled = probe_report_.disabled_classes;
   return {};
 }
 
-Status Engine::check_kernels(kernels::KvType type, const std::function<void(double)>& progress) {
+Status Engine::check_kernels(kernels::KvType type, const Progress& progress) {
   if (!probe_) return {};
   ProbeRequest request;
   request.matrices = weight_plan_.matrices;
@@ -119,7 +115,9 @@ Status Engine::check_kernels(kernels::KvType type, const std::function<void(doub
   request.kv_type = type;
   request.known = probe_report_;
   request.cache_file = probe_cache_file_;
-  request.progress = progress;
+  if (progress) {
+    request.progress = [&](double fraction) { progress("checking the driver", fraction); };
+  }
   KL_ASSIGN(probe_report_, probe(*device_, *pipelines_, request));
   return {};
 }

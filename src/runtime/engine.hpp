@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "base/result.hpp"
 #include "formats/gguf.hpp"
@@ -24,6 +25,10 @@
 
 namespace kimberlite::runtime {
 
+/// What is being done and how far, 0 to 1: never falls for one `what`, and ends with 1 unless that
+/// fails. Called from the thread that asked for the work.
+using Progress = std::function<void(std::string_view what, double fraction)>;
+
 struct EngineOptions {
   std::string device;  // selector of vk::choose_device
   bool validation = false;
@@ -33,8 +38,7 @@ struct EngineOptions {
   /// Positions of a segment of the full layers' caches; 0: no segments. Unset: pick_segment_rows.
   std::optional<uint32_t> kv_segment_rows;
   bool probe = true;  // check every kernel variant against the CPU at the first use of a driver
-  /// What is being done and how far, 0 to 1. Called from the thread that opens the engine.
-  std::function<void(std::string_view, double)> progress;
+  Progress progress;
 };
 
 /// Where the weights went and what is left, for the user.
@@ -82,11 +86,6 @@ class Engine {
   [[nodiscard]] double load_seconds() const { return load_seconds_; }
   [[nodiscard]] bool validated() const { return validated_; }
 
-  /// Tells the progress callback that the engine was opened with, if there is one.
-  void report(std::string_view what, double fraction) const {
-    if (progress_) progress_(what, fraction);
-  }
-
   /// nullptr for a file without a vocabulary.
   [[nodiscard]] const text::Tokenizer* tokenizer() const { return tokenizer_.get(); }
   /// nullptr for a vocabulary without turns.
@@ -97,7 +96,7 @@ class Engine {
 
   /// Checks the attention kernels for caches of this type, unless that has been done. Errors: as
   /// probe().
-  Status check_kernels(kernels::KvType type, const std::function<void(double)>& progress = {});
+  Status check_kernels(kernels::KvType type, const Progress& progress = {});
 
   /// Scratch of at least that size, shared by all executables; grows when no work is in flight.
   Result<vk::BufferRange> reserve_scratch(uint64_t n_bytes);
@@ -133,7 +132,6 @@ class Engine {
   uint32_t kv_segment_rows_ = 0;
   bool probe_ = true;
   bool validated_ = false;
-  std::function<void(std::string_view, double)> progress_;
 };
 
 }  // namespace kimberlite::runtime

@@ -31,6 +31,8 @@ const char* class_text(LinearClass linear_class) {
   return "?";
 }
 
+constexpr double kCompiling = 0.5;  // the pipelines' share of the time, more or less
+
 /// Rounds of all checks that are not decided yet; after a round the variants that failed are off.
 class Probe {
  public:
@@ -48,15 +50,19 @@ class Probe {
     const size_t n_wanted = std::max<size_t>(1, open_.size());
     while (!open_.empty()) {
       KL_TRY(run_round());
-      if (request_.progress) {
-        const double n_open = static_cast<double>(std::min(open_.size(), n_wanted));
-        request_.progress(1 - n_open / static_cast<double>(n_wanted));
-      }
+      const double n_open = static_cast<double>(std::min(open_.size(), n_wanted));
+      show(1 - n_open / static_cast<double>(n_wanted));
     }
     return {};
   }
 
  private:
+  /// Checks that were opened again do not turn it back.
+  void show(double fraction) {
+    fraction_ = std::max(fraction_, fraction);
+    if (request_.progress) request_.progress(fraction_);
+  }
+
   void add_checks() {
     // Checks are made with their inputs, so a group is skipped by the name of its first member; a
     // report holds all members of a group or none.
@@ -147,7 +153,10 @@ class Probe {
 
   /// In parallel; where one fails, each check alone, to learn whose it was.
   Status make_pipelines(bool& all_made) {
-    if (pipelines_.prepare(graph::pipeline_specs(build(open_))).ok()) return {};
+    const auto progress = [&](size_t done, size_t total) {
+      show(kCompiling * static_cast<double>(done) / static_cast<double>(total));
+    };
+    if (pipelines_.prepare(graph::pipeline_specs(build(open_)), progress).ok()) return {};
     std::vector<ProbeCheck> checks = std::move(open_);
     open_.clear();
     for (ProbeCheck& check : checks) {
@@ -240,6 +249,7 @@ class Probe {
   vk::Caps caps_;
   ProbeMemory memory_;
   std::vector<ProbeCheck> open_;
+  double fraction_ = 0;  // the last one shown
 };
 
 }  // namespace

@@ -63,7 +63,7 @@ struct ProbeRequest {
   kernels::KvType kv_type = kernels::KvType::f16;
   ProbeReport known;                     // of an earlier call; else the cache file is asked
   std::string cache_file;                // "": nothing on disk
-  std::function<void(double)> progress;  // 0 to 1, from the caller's thread
+  std::function<void(double)> progress;  // never falls, ends with 1; from the caller's thread
 
   // For tests of the probe itself.
   const vk::Caps* caps = nullptr;  // instead of the device's

@@ -51,28 +51,30 @@ Session::Session(Engine& engine, KvCache cache, Sequence sequence, uint64_t snap
       row_limit_(engine.device().caps().is_cpu ? kMaxPrefillRows : kFirstPrefillRows) {}
 
 Result<std::unique_ptr<Session>> Session::make(Engine& engine, uint32_t context,
-                                               std::optional<kernels::KvType> kv_type) {
+                                               std::optional<kernels::KvType> kv_type,
+                                               const Progress& progress) {
   const kernels::KvType type =
       kv_type.value_or(engine.precise() ? kernels::KvType::f32 : kernels::KvType::f16);
-  KL_TRY(engine.check_kernels(type));
+  KL_TRY(engine.check_kernels(type, progress));
   KL_ASSIGN(const SessionPlan plan, engine.plan_session(type, context));
   KL_ASSIGN(KvCache cache, KvCache::make(engine.device(), engine.config(),
                                          {plan.context, type, engine.kv_segment_rows()}));
   KL_ASSIGN(Sequence sequence, Sequence::make(engine));
   std::unique_ptr<Session> session(
       new Session(engine, std::move(cache), std::move(sequence), plan.snapshot_bytes));
-  KL_TRY(session->prepare());
+  KL_TRY(session->prepare(progress));
   return session;
 }
 
 /// Pipelines of a step and of every prefill size, on several threads.
-Status Session::prepare() {
+Status Session::prepare(const Progress& progress) {
   std::vector<PassKey> keys{{PassEnd::step, 1}};
   for (uint32_t rows = kMinPrefillRows; rows <= kMaxPrefillRows; rows *= 2) {
     keys.push_back({PassEnd::cache, rows});
   }
   return passes_.prepare(keys, [&](size_t done, size_t total) {
-    engine_->report("preparing kernels", static_cast<double>(done) / static_cast<double>(total));
+    if (!progress) return;
+    progress("preparing kernels", static_cast<double>(done) / static_cast<double>(total));
   });
 }
 

@@ -53,7 +53,8 @@ class Session {
  public:
   /// context 0 = the largest that fits. Errors: invalid_argument, out_of_memory, device.
   static Result<std::unique_ptr<Session>> make(Engine& engine, uint32_t context,
-                                               std::optional<kernels::KvType> kv_type);
+                                               std::optional<kernels::KvType> kv_type,
+                                               const Progress& progress = {});
 
   /// Afterwards the session stands for `tokens`; all but the last are in the cache. Errors:
   /// invalid_argument, context_full, out_of_memory where the cache cannot grow (the session stays
@@ -84,7 +85,7 @@ class Session {
 
  private:
   Session(Engine& engine, KvCache cache, Sequence sequence, uint64_t snapshot_bytes);
-  Status prepare();
+  Status prepare(const Progress& progress);
   Status check_tokens(std::span<const int32_t> tokens) const;
   Result<uint32_t> keep_prefix(std::span<const int32_t> tokens);
   Status save_snapshot();

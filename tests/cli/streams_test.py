@@ -1,9 +1,11 @@
 """Signals and streams: Ctrl-C at every stage, readers that leave, full disks, a closed stdin."""
 
+import json
 import os
 import signal
 import struct
 import subprocess
+import tempfile
 import time
 import unittest
 
@@ -82,6 +84,45 @@ class Interrupt(CliTest):
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)
         self.assertEqual(process.returncode, 130)
+
+
+class Progress(CliTest):
+    def cold(self):
+        """The environment of a first start, in which everything takes its time."""
+        return {**os.environ, "XDG_CACHE_HOME": tempfile.mkdtemp(dir=self.folder)}
+
+    def test_none_without_a_terminal(self):
+        done = subprocess.run([KIMBERLITE, "run", str(self.model), "Hi", "-n", "2"],
+                              env=self.cold(), stdin=subprocess.DEVNULL, capture_output=True,
+                              timeout=TIMEOUT)
+        self.assertEqual((done.returncode, done.stderr), (0, b""))
+        self.assertNotIn(b"\r", done.stdout)
+
+    @unittest.skipIf(os.name == "nt", "needs a pseudo-terminal")
+    def test_on_a_terminal(self):
+        """Each step has its line, and none is left."""
+        import pty
+        terminal, inside = pty.openpty()
+        process = subprocess.Popen([KIMBERLITE, "run", str(self.model), "Hi", "-n", "2", "--json"],
+                                   env=self.cold(), stdin=subprocess.DEVNULL, stderr=inside,
+                                   stdout=subprocess.PIPE)
+        os.close(inside)
+        seen = b""
+        try:
+            while part := os.read(terminal, 4096):
+                seen += part
+        except OSError:  # the other end is closed
+            pass
+        os.close(terminal)
+        seconds = json.loads(process.stdout.read())["timings"]["load_seconds"]
+        process.stdout.close()
+        self.assertEqual(process.wait(timeout=60), 0)
+        if seconds > 1:  # what is faster than a blink is not shown
+            self.assertRegex(seen, rb"\r(checking the driver|loading weights) +\d+ %")
+        self.assertNotIn(b"\n", seen)
+        drawn = seen.split(b"\r")
+        self.assertEqual(drawn[-1], b"")
+        self.assertEqual(drawn[-2:][0].strip(), b"")
 
 
 class Streams(CliTest):

@@ -67,8 +67,8 @@ TEST_F(ProbeTest, ThisDriverPasses) {
     request.matrices.insert({type, kernels::pick_linear_class(type, 4096, 4096, caps_, false)});
   }
   request.tables = {{GgmlType::q6_k, LinearClass::f32}};
-  request.experts = {{GgmlType::q4_0,
-                      kernels::pick_linear_class(GgmlType::q4_0, 4096, 4096, caps_, false)}};
+  request.experts = {
+      {GgmlType::q4_0, kernels::pick_linear_class(GgmlType::q4_0, 4096, 4096, caps_, false)}};
   request.attention = {kSliding, kFull, kFullInSegments};
   std::vector<double> fractions;
   request.progress = [&](double fraction) { fractions.push_back(fraction); };
@@ -77,7 +77,9 @@ TEST_F(ProbeTest, ThisDriverPasses) {
   const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start;
   EXPECT_THAT(report.warnings, ElementsAre());
   EXPECT_EQ(report.n_run, report.checked.size());
-  EXPECT_THAT(fractions, ElementsAre(1.0));
+  EXPECT_GE(fractions.size(), 2u);
+  EXPECT_TRUE(std::ranges::is_sorted(fractions));
+  EXPECT_EQ(fractions.back(), 1.0);
   RecordProperty("seconds", std::to_string(spent.count()));
 }
 
