@@ -1,10 +1,13 @@
-// Checked integer arithmetic for numbers that come from files, and the 16-bit float formats.
+// Checked integer arithmetic for numbers that come from files, numbers among bytes, and the 16-bit
+// float formats.
 #pragma once
 
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <optional>
+#include <type_traits>
 
 namespace kimberlite {
 
@@ -39,6 +42,21 @@ template <typename T>
 template <typename T>
 [[nodiscard]] constexpr T align_up(T value, T alignment) {
   return div_up(value, alignment) * alignment;
+}
+
+/// The T whose bytes lie at `from`, at any alignment.
+template <typename T>
+[[nodiscard]] T load(const void* from) {
+  static_assert(std::is_trivially_copyable_v<T>);
+  T value;
+  std::memcpy(&value, from, sizeof(T));
+  return value;
+}
+/// The reverse.
+template <typename T>
+void store(void* to, T value) {
+  static_assert(std::is_trivially_copyable_v<T>);
+  std::memcpy(to, &value, sizeof(T));
 }
 
 /// IEEE 754 binary16 to binary32, exact for every bit pattern (NaN payloads are kept).

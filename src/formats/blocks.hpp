@@ -1,9 +1,11 @@
 // What the block codecs share: bytes, the tables of the non-linear types, scale packs. Byte k of a
 // block is b[k], element i of the block is x[i]; all multi-byte fields are little-endian. Source:
-// ggml's block definitions (ggml-common.h). Private to quant.cpp, dequantize.cpp and quantize.cpp.
+// ggml's block definitions (ggml-common.h). For those who take blocks apart: quant.cpp,
+// dequantize.cpp and quantize.cpp, and the packers of the kernels.
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 
 #include "base/numeric.hpp"
@@ -45,6 +47,17 @@ inline float half_ue4m3(Byte e) {
   const int mantissa = e & 7;
   if (exponent == 0) return std::ldexp(static_cast<float>(mantissa), -10);
   return std::ldexp(static_cast<float>(8 + mantissa), exponent - 11);
+}
+
+/// Where element `i` of a block of TQ1_0 lives: a byte, and its place among the byte's digits.
+struct TritPlace {
+  size_t byte;
+  size_t digit;
+};
+inline TritPlace trit_place(size_t i) {
+  if (i < 160) return {i % 32, i / 32};
+  if (i < 240) return {32 + i % 16, (i - 160) / 16};
+  return {48 + i % 4, (i - 240) / 4};
 }
 
 /// The twelve bytes `s` of Q4_K and Q5_K: eight 6-bit scales and eight 6-bit minima. Groups 0 to 3

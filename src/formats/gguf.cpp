@@ -3,7 +3,7 @@
 
 #include <fmt/format.h>
 
-#include <cstring>
+#include "base/numeric.hpp"
 
 namespace kimberlite::formats {
 namespace {
@@ -85,9 +85,7 @@ Result<const GgufValue*> GgufFile::typed_array(std::string_view key, GgufType el
 template <typename T>
 Result<T> GgufFile::scalar(std::string_view key, GgufType type) const {
   KL_ASSIGN(const GgufValue* value, typed(key, type));
-  T out;
-  std::memcpy(&out, value->data.data(), sizeof(T));
-  return out;
+  return load<T>(value->data.data());
 }
 
 template <typename T>
@@ -152,8 +150,7 @@ Result<std::vector<std::string_view>> GgufFile::str_array(std::string_view key) 
   out.reserve(value->count);
   const auto* at = reinterpret_cast<const char*>(value->data.data());
   for (uint64_t i = 0; i < value->count; ++i) {
-    uint64_t n_bytes;
-    std::memcpy(&n_bytes, at, sizeof(n_bytes));
+    const auto n_bytes = load<uint64_t>(at);
     out.emplace_back(at + sizeof(n_bytes), n_bytes);
     at += sizeof(n_bytes) + n_bytes;
   }

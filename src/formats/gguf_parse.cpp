@@ -53,9 +53,7 @@ class Parser {
   template <typename T>
   Result<T> number(std::string_view what) {
     KL_ASSIGN(const auto taken, take(sizeof(T), what));
-    T value;
-    std::memcpy(&value, taken.data(), sizeof(T));
-    return value;
+    return load<T>(taken.data());
   }
 
   Result<std::string_view> text(uint64_t limit, std::string_view what) {
@@ -180,9 +178,7 @@ Status Parser::parse_array(std::string_view what, GgufValue& value) {
   // Half a million merges come this way: no allocation and no formatting unless it fails.
   for (uint64_t i = 0; i < value.count; ++i) {
     uint64_t n_bytes = 0;
-    if (n_left() >= sizeof(n_bytes)) {
-      std::memcpy(&n_bytes, bytes_.data() + pos_, sizeof(n_bytes));
-    }
+    if (n_left() >= sizeof(n_bytes)) n_bytes = load<uint64_t>(bytes_.data() + pos_);
     if (n_left() < sizeof(n_bytes) || n_bytes > kMaxStringBytes ||
         n_bytes > n_left() - sizeof(n_bytes)) {
       return fail(pos_, fmt::format("{}: element {} of {} needs {} bytes after its length, the "
@@ -213,8 +209,7 @@ Status Parser::read_alignment() {
     return fail(value.offset, fmt::format("key general.alignment: expected u32, found {}",
                                           gguf_type_name(value.type)));
   }
-  uint32_t alignment = 0;
-  std::memcpy(&alignment, value.data.data(), sizeof(alignment));
+  const auto alignment = load<uint32_t>(value.data.data());
   if (!std::has_single_bit(alignment) || alignment < kMinAlignment || alignment > kMaxAlignment) {
     return fail(value.offset,
                 fmt::format("key general.alignment: {}, expected a power of two from {} to {}",

@@ -2,10 +2,11 @@
 #pragma once
 
 #include <cstddef>
-#include <cstring>
 #include <iterator>
 #include <span>
 #include <vector>
+
+#include "base/numeric.hpp"
 
 namespace kimberlite::formats {
 
@@ -24,7 +25,7 @@ class PackedArray {
 
     Iterator() = default;
     explicit Iterator(const std::byte* at) : at_(at) {}
-    T operator*() const { return load(at_); }
+    T operator*() const { return load<T>(at_); }
     Iterator& operator++() {
       at_ += sizeof(T);
       return *this;
@@ -46,18 +47,12 @@ class PackedArray {
   [[nodiscard]] size_t size() const { return bytes_.size() / sizeof(T); }
   [[nodiscard]] bool empty() const { return bytes_.empty(); }
   /// `i` < size().
-  T operator[](size_t i) const { return load(bytes_.data() + i * sizeof(T)); }
+  T operator[](size_t i) const { return load<T>(bytes_.data() + i * sizeof(T)); }
   [[nodiscard]] Iterator begin() const { return Iterator(bytes_.data()); }
   [[nodiscard]] Iterator end() const { return Iterator(bytes_.data() + bytes_.size()); }
   [[nodiscard]] std::vector<T> to_vector() const { return {begin(), end()}; }
 
  private:
-  static T load(const std::byte* at) {
-    T value;
-    std::memcpy(&value, at, sizeof(T));
-    return value;
-  }
-
   std::span<const std::byte> bytes_;
 };
 

@@ -139,17 +139,6 @@ void put_two_bits(Byte* qs, size_t i, int code) {
   put(qs[i / 128 * 32 + i % 32], code, 2 * (i / 32 % 4));
 }
 
-/// Where a trit of TQ1_0 lives: a byte, and its place among the byte's digits.
-struct TritPlace {
-  size_t byte;
-  size_t digit;
-};
-TritPlace trit_place(size_t i) {
-  if (i < 160) return {i % 32, i / 32};
-  if (i < 240) return {32 + i % 16, (i - 160) / 16};
-  return {48 + i % 4, (i - 240) / 4};
-}
-
 /// E8M0 with the extreme in the topmost power of two that E2M1 has: at most 2^2 * 1.5.
 Byte e8m0_for(float extreme) {
   if (!std::isfinite(extreme)) return 254;

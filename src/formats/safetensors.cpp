@@ -5,7 +5,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstring>
 #include <filesystem>
 #include <set>
 
@@ -88,12 +87,11 @@ bool is_plain_file_name(std::string_view name) {
 }  // namespace
 
 Status Safetensors::add_file(std::span<const std::byte> bytes, const std::string& origin) {
-  uint64_t n_header = 0;
-  if (bytes.size() < sizeof(n_header)) {
+  if (bytes.size() < sizeof(uint64_t)) {
     return Error{ErrorCode::bad_file, fmt::format("{}: {} bytes are too few for a safetensors file",
                                                   origin, bytes.size())};
   }
-  std::memcpy(&n_header, bytes.data(), sizeof(n_header));
+  const auto n_header = load<uint64_t>(bytes.data());
   const uint64_t n_left = bytes.size() - sizeof(n_header);
   if (n_header > kMaxHeaderBytes || n_header > n_left) {
     return Error{ErrorCode::bad_file,

@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstring>
 #include <optional>
 
 #include "base/numeric.hpp"
@@ -19,13 +18,6 @@ namespace {
 
 constexpr uint64_t kChunkBytes = kMiB;
 constexpr uint64_t kChunksPerThread = 4;
-
-template <typename T>
-T load(const std::byte* at) {
-  T value;
-  std::memcpy(&value, at, sizeof(T));
-  return value;
-}
 
 /// "NaN", "+Inf", "-Inf", or nothing for a number.
 std::optional<std::string_view> fault_of(double value) {

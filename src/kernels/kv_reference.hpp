@@ -65,16 +65,6 @@ class HostCache {
   }
 
  private:
-  template <typename T>
-  static T load(const uint8_t* from) {
-    T value;
-    std::memcpy(&value, from, sizeof(T));
-    return value;
-  }
-  template <typename T>
-  static void store(uint8_t* to, T value) {
-    std::memcpy(to, &value, sizeof(T));
-  }
   /// Blocks b and b + head_dim / 64 share a word.
   [[nodiscard]] uint32_t scale_offset(uint32_t block) const {
     const uint32_t n_pairs = view_.head_dim / 64;

@@ -1,5 +1,6 @@
 // The types of shaders/common/coded.h. Codes are taken from a block of the file to one byte each
 // and from there to units, words of high bits and planes of scales; the scales keep their bytes.
+#include "formats/blocks.hpp"
 #include "kernels/pack_step.hpp"
 #include "shaders/common/coded.h"
 
@@ -151,20 +152,11 @@ void store_packed(const uint8_t* codes, std::byte* block) {
 }
 
 // TQ1_0: five digits of base 3 in a byte, as a fraction of 256; four in the last four bytes.
-struct TritPlace {
-  size_t byte;
-  size_t digit;
-};
-TritPlace trit_place(size_t i) {
-  if (i < 160) return {i % 32, i / 32};
-  if (i < 240) return {32 + i % 16, (i - 160) / 16};
-  return {48 + i % 4, (i - 240) / 4};
-}
 constexpr std::array<uint32_t, 5> kPowersOf3 = {1, 3, 9, 27, 81};
 
 void load_trits(const std::byte* block, uint8_t* codes) {
   for (size_t i = 0; i < 256; ++i) {
-    const TritPlace place = trit_place(i);
+    const formats::blocks::TritPlace place = formats::blocks::trit_place(i);
     const uint32_t fraction = bits_of(block[place.byte], 0, 255) * kPowersOf3[place.digit] & 255;
     codes[i] = static_cast<uint8_t>(fraction * 3 >> 8);
   }
@@ -172,7 +164,7 @@ void load_trits(const std::byte* block, uint8_t* codes) {
 void store_trits(const uint8_t* codes, std::byte* block) {
   std::array<uint32_t, 52> numbers{};
   for (size_t i = 0; i < 256; ++i) {
-    const TritPlace place = trit_place(i);
+    const formats::blocks::TritPlace place = formats::blocks::trit_place(i);
     numbers[place.byte] += codes[i] * kPowersOf3[4 - place.digit];
   }
   for (size_t k = 0; k < 52; ++k) block[k] = static_cast<std::byte>((numbers[k] * 256 + 242) / 243);

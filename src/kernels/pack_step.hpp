@@ -6,6 +6,7 @@
 #include <array>
 #include <cstring>
 
+#include "base/numeric.hpp"
 #include "kernels/packed_matrix.hpp"
 
 namespace kimberlite::kernels::pack {
@@ -34,17 +35,6 @@ struct Place {
 };
 using Target = Place<std::byte>;
 using Source = Place<const std::byte>;
-
-template <typename T>
-T load(const std::byte* src) {
-  T value;
-  std::memcpy(&value, src, sizeof(T));
-  return value;
-}
-template <typename T>
-void store(std::byte* dst, T value) {
-  std::memcpy(dst, &value, sizeof(T));
-}
 
 /// The first 16 bytes of Q4_K and Q5_K: d, dmin f16; 12 bytes with 8 scales and 8 mins of 6 bits.
 /// They become four words, the first at byte `first` of the step's scales.

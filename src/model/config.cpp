@@ -3,8 +3,8 @@
 #include <fmt/format.h>
 
 #include <cmath>
-#include <cstring>
 
+#include "base/numeric.hpp"
 #include "formats/ggml_type.hpp"
 #include "kernels/experts.hpp"
 
@@ -71,8 +71,7 @@ Result<uint32_t> rotating_pairs(const GgufFile& file, uint32_t dim) {
   }
   uint32_t n_pairs = 0;
   for (uint32_t i = 0; i < dim / 2; ++i) {
-    float divisor = 0;
-    std::memcpy(&divisor, tensor->data.data() + i * sizeof(float), sizeof(float));
+    const auto divisor = load<float>(tensor->data.data() + i * sizeof(float));
     const bool rotates = divisor == 1.0f;
     if ((!rotates && divisor < 1e20f) || (rotates && n_pairs != i)) {
       return Error{ErrorCode::unsupported,

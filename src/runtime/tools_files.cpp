@@ -1,8 +1,7 @@
 // kimberlite/tools.hpp: what a GGUF file says.
 #include <fmt/format.h>
 
-#include <cstring>
-
+#include "base/numeric.hpp"
 #include "formats/gguf.hpp"
 #include "kimberlite/tools.hpp"
 #include "model/config.hpp"
@@ -30,13 +29,6 @@ std::string shortened(std::string_view text) {
     text.remove_prefix(step.n_bytes);
   }
   return out;
-}
-
-template <typename T>
-T load(const std::byte* at) {
-  T value;
-  std::memcpy(&value, at, sizeof(T));
-  return value;
 }
 
 std::string scalar_text(GgufType type, const std::byte* at) {

@@ -2,12 +2,23 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cstring>
 
 #include "base/size_text.hpp"
 
 namespace kimberlite {
 namespace {
+
+TEST(Numeric, NumbersAmongBytesAtAnyAlignment) {
+  std::array<std::byte, 16> bytes{};
+  store(bytes.data() + 3, uint32_t{0x01020304});
+  EXPECT_EQ(bytes[3], std::byte{4});
+  EXPECT_EQ(load<uint32_t>(bytes.data() + 3), 0x01020304u);
+  EXPECT_EQ(load<uint16_t>(bytes.data() + 5), 0x0102);
+  store(bytes.data() + 7, -1.5);
+  EXPECT_EQ(load<double>(bytes.data() + 7), -1.5);
+}
 
 TEST(Numeric, EveryHalfSurvivesTheRoundTrip) {
   for (uint32_t bits = 0; bits < 0x10000u; ++bits) {

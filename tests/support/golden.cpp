@@ -3,10 +3,11 @@
 
 #include <fmt/format.h>
 
-#include <cstring>
 #include <fstream>
 #include <iterator>
 #include <span>
+
+#include "base/numeric.hpp"
 
 namespace kimberlite::testing {
 namespace {
@@ -23,9 +24,7 @@ template <typename T>
 std::vector<double> widen(std::string_view bytes) {
   std::vector<double> values(bytes.size() / sizeof(T));
   for (size_t i = 0; i < values.size(); ++i) {
-    T value;
-    std::memcpy(&value, bytes.data() + i * sizeof(T), sizeof(T));
-    values[i] = static_cast<double>(value);
+    values[i] = static_cast<double>(load<T>(bytes.data() + i * sizeof(T)));
   }
   return values;
 }
