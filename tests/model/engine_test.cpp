@@ -175,13 +175,9 @@ TEST(EngineTest, CacheTypesStayCloseToFloat32) {
 
 TEST(EngineTest, ALostDeviceIsAnErrorAndANewEngineGoesOn) {
   const Golden golden = require_value(Golden::load("tiny12"));
-  EngineOptions options;
-  options.precise = true;
-  runtime::GenerateRequest request;
-  request.sampling.temperature = 0;
-  request.max_tokens = 8;
+  const runtime::GenerateRequest request = greedy(8);
   {
-    TinyModel model("tiny12", golden.seed, GgmlType::f32, options);
+    TinyModel model("tiny12", golden.seed, GgmlType::f32, precise());
     const auto session = require_value(runtime::Session::make(model.engine(), 128, std::nullopt));
     require_value(session->sync(golden.tokens, {}));
     const auto lost = session->generate(request, [&](int32_t) {
@@ -192,7 +188,7 @@ TEST(EngineTest, ALostDeviceIsAnErrorAndANewEngineGoesOn) {
     EXPECT_EQ(lost.error().code, ErrorCode::device_lost);
     EXPECT_EQ(session->sync({{2, 3, 4}}, {}).error().code, ErrorCode::device_lost);
   }
-  TinyModel model("tiny12", golden.seed, GgmlType::f32, options);
+  TinyModel model("tiny12", golden.seed, GgmlType::f32, precise());
   const auto session = require_value(runtime::Session::make(model.engine(), 128, std::nullopt));
   require_value(session->sync(golden.tokens, {}));
   EXPECT_EQ(require_value(session->generate(request, {})).tokens,

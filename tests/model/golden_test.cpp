@@ -44,9 +44,7 @@ TEST_P(GoldenTest, GreedyTokensAgree) {
   TinyModel model(GetParam(), golden_.seed, formats::GgmlType::f32, precise());
   const auto session = require_value(runtime::Session::make(model.engine(), 128, std::nullopt));
   require_value(session->sync(golden_.tokens, {}));
-  runtime::GenerateRequest request;
-  request.sampling.temperature = 0;
-  request.max_tokens = static_cast<uint32_t>(golden_.greedy.size());
+  const auto request = greedy(static_cast<uint32_t>(golden_.greedy.size()));
   EXPECT_EQ(require_value(session->generate(request, {})).tokens, golden_.greedy);
 }
 

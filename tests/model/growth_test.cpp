@@ -23,13 +23,6 @@ runtime::EngineOptions in_segments(uint32_t segment_rows, bool precise) {
   return options;
 }
 
-GenerateRequest greedy(uint32_t max_tokens) {
-  GenerateRequest request;
-  request.sampling.temperature = 0;
-  request.max_tokens = max_tokens;
-  return request;
-}
-
 std::vector<int32_t> long_prompt(int32_t n) {
   std::vector<int32_t> prompt;
   for (int32_t i = 0; i < n; ++i) prompt.push_back(5 + i * 7 % 500);
@@ -193,15 +186,8 @@ TEST(SegmentRows, AreForGpus) {
 TEST(ContextLimit, IsTheModelsWithSegments) {
   vk::Caps caps;
   caps.max_storage_range_bytes = 128ull << 20;
-  model::ModelConfig config;
-  config.max_context = 262144;
-  config.n_layers = config.n_kv_layers = 2;
-  config.layers.resize(2);
-  for (model::LayerConfig& layer : config.layers) {
-    layer.kind = model::LayerKind::full;
-    layer.n_kv_heads = 2;
-    layer.head_dim = 512;
-  }
+  using enum model::LayerKind;
+  const model::ModelConfig config = config_of({full, full}, 512, 262144);
   const auto type = kernels::KvType::f16;
   EXPECT_EQ(runtime::kv_context_limit(config, type, caps, 0), 65536u);
   EXPECT_EQ(runtime::kv_context_limit(config, type, caps, 4096), 262144u);

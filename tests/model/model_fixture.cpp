@@ -5,8 +5,6 @@
 #include <filesystem>
 #include <random>
 
-#include "shaders/common/columns.h"
-
 namespace kimberlite::testing {
 namespace {
 
@@ -46,6 +44,27 @@ runtime::EngineOptions precise() {
   runtime::EngineOptions options;
   options.precise = true;
   return options;
+}
+
+runtime::GenerateRequest greedy(uint32_t max_tokens) {
+  runtime::GenerateRequest request;
+  request.sampling.temperature = 0;
+  request.max_tokens = max_tokens;
+  return request;
+}
+
+model::ModelConfig config_of(const std::vector<model::LayerKind>& layers, uint32_t head_dim,
+                             uint32_t context) {
+  model::ModelConfig config;
+  config.max_context = context;
+  config.n_layers = config.n_kv_layers = static_cast<uint32_t>(layers.size());
+  for (const model::LayerKind kind : layers) {
+    model::LayerConfig& layer = config.layers.emplace_back();
+    layer.kind = kind;
+    layer.n_kv_heads = 2;
+    layer.head_dim = head_dim;
+  }
+  return config;
 }
 
 double max_difference(const std::vector<float>& a, const std::vector<float>& b) {

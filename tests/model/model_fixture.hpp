@@ -13,6 +13,7 @@
 #include "model/decoder.hpp"
 #include "runtime/engine.hpp"
 #include "runtime/kv_cache.hpp"
+#include "runtime/session.hpp"
 #include "synthetic/model_file.hpp"
 
 namespace kimberlite::testing {
@@ -30,6 +31,14 @@ void require_ok(const Status& status);
 
 /// Float32 activations, and float32 keys and values by default.
 runtime::EngineOptions precise();
+
+/// The most likely tokens; 0 = no limit.
+runtime::GenerateRequest greedy(uint32_t max_tokens);
+
+/// A model without weights, with two heads of keys and values in every layer: for what follows
+/// from shapes alone.
+model::ModelConfig config_of(const std::vector<model::LayerKind>& layers, uint32_t head_dim,
+                             uint32_t context);
 
 /// The largest |a[i] - b[i]|; infinite where the sizes differ, NaN where a value is.
 double max_difference(const std::vector<float>& a, const std::vector<float>& b);

@@ -15,13 +15,6 @@ using runtime::Generated;
 using runtime::GenerateRequest;
 using runtime::Session;
 
-GenerateRequest greedy(uint32_t n) {
-  GenerateRequest request;
-  request.sampling.temperature = 0;
-  request.max_tokens = n;
-  return request;
-}
-
 class SessionTest : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {

@@ -24,17 +24,9 @@ constexpr uint32_t kContext = 4096;
 
 /// Two sliding layers and a full one.
 model::ModelConfig small_config() {
-  model::ModelConfig config;
+  using enum model::LayerKind;
+  model::ModelConfig config = config_of({sliding, full, sliding}, 256, kContext);
   config.window = kWindow;
-  config.max_context = kContext;
-  config.n_layers = config.n_kv_layers = 3;
-  config.layers.resize(3);
-  for (model::LayerConfig& layer : config.layers) {
-    layer.kind = model::LayerKind::sliding;
-    layer.n_kv_heads = 2;
-    layer.head_dim = 256;
-  }
-  config.layers[1].kind = model::LayerKind::full;
   return config;
 }
 
@@ -211,10 +203,7 @@ class EditTest : public ::testing::Test {
     return require_value(Session::make(model_->engine(), 2048, std::nullopt));
   }
   static std::vector<int32_t> answer(Session& session, uint32_t n) {
-    runtime::GenerateRequest request;
-    request.sampling.temperature = 0;
-    request.max_tokens = n;
-    return require_value(session.generate(request, {})).tokens;
+    return require_value(session.generate(greedy(n), {})).tokens;
   }
   /// Three turns of prompt and answer; returns the tokens after each answer.
   static std::vector<std::vector<int32_t>> chat(Session& session) {
