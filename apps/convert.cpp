@@ -2,7 +2,7 @@
 #include <fmt/format.h>
 
 #include "apps/commands.hpp"
-#include "apps/interrupt.hpp"
+#include "apps/long_work.hpp"
 #include "kimberlite/tools.hpp"
 
 namespace kimberlite::cli {
@@ -11,25 +11,17 @@ namespace {
 struct ConvertArguments {
   std::string folder;
   std::string output;
-  std::string type = "bf16";
-  bool force = false;
+  ConvertFileOptions options;
   bool json = false;
 };
 
 int convert(const ConvertArguments& arguments) {
-  ProgressLine line;
-  std::atomic<bool> stop = false;
-  const InterruptScope scope([&stop] { stop = true; });
-  ConvertFileOptions options;
-  options.type = arguments.type;
-  options.overwrite = arguments.force;
-  options.progress = line.callback();
-  options.cancelled = [&stop] { return stop.load(); };
-  const auto notes = convert_file(arguments.folder, arguments.output, options);
-  line.clear();
+  const auto notes = run_long_work(arguments.options, [&](const ConvertFileOptions& options) {
+    return convert_file(arguments.folder, arguments.output, options);
+  });
   if (!notes.ok()) return fail(with_force_hint(notes.error()));
   if (arguments.json) {
-    print_json({{"output", arguments.output}, {"type", arguments.type}, {"notes", *notes}});
+    print_json({{"output", arguments.output}, {"type", arguments.options.type}, {"notes", *notes}});
     return kExitOk;
   }
   for (const std::string& note : *notes) fmt::print(stderr, "{}\n", terminal_safe(note));
@@ -47,10 +39,12 @@ void add_convert(CLI::App& app, int& result) {
   command.add_option("OUT", arguments->output, "the GGUF file to write")
       ->required()
       ->option_text(" ");
-  command.add_option("--type", arguments->type, "matrices: f32, f16, bf16, q8_0 or q4_0 [bf16]")
+  command
+      .add_option("--type", arguments->options.type,
+                  "matrices: f32, f16, bf16, q8_0 or q4_0 [bf16]")
       ->check(CLI::IsMember({"f32", "f16", "bf16", "q8_0", "q4_0"}))
       ->option_text("TYPE");
-  command.add_flag("--force", arguments->force, "replace an existing file");
+  command.add_flag("--force", arguments->options.overwrite, "replace an existing file");
   command.add_flag("--json", arguments->json, "one object");
   command.callback([arguments, &result] { result = convert(*arguments); });
 }

@@ -5,7 +5,7 @@
 #include <map>
 
 #include "apps/commands.hpp"
-#include "apps/interrupt.hpp"
+#include "apps/long_work.hpp"
 #include "kimberlite/console.hpp"
 #include "kimberlite/quantize.hpp"
 #include "kimberlite/tools.hpp"
@@ -137,13 +137,9 @@ void print_text(const VerifySummary& verified) {
 }
 
 Result<VerifySummary> verify_weights(const std::string& model) {
-  ProgressLine line;
-  std::atomic<bool> stop = false;
-  const InterruptScope scope([&stop] { stop = true; });
-  VerifyFileOptions options;
-  options.progress = line.callback();
-  options.cancelled = [&stop] { return stop.load(); };
-  return verify_file(model, options);
+  return run_long_work(VerifyFileOptions(), [&](const VerifyFileOptions& options) {
+    return verify_file(model, options);
+  });
 }
 
 int show(const ShowArguments& arguments) {

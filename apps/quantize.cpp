@@ -4,7 +4,7 @@
 #include <fmt/format.h>
 
 #include "apps/commands.hpp"
-#include "apps/interrupt.hpp"
+#include "apps/long_work.hpp"
 #include "kimberlite/console.hpp"
 
 namespace kimberlite::cli {
@@ -39,14 +39,10 @@ void print_text(const QuantizeArguments& arguments, const QuantizeSummary& summa
              fmt::join(counts, ", "));
 }
 
-int quantize(QuantizeArguments& arguments) {
-  ProgressLine line;
-  std::atomic<bool> stop = false;
-  const InterruptScope scope([&stop] { stop = true; });
-  arguments.options.progress = line.callback();
-  arguments.options.cancelled = [&stop] { return stop.load(); };
-  const auto summary = quantize_file(arguments.input, arguments.output, arguments.options);
-  line.clear();
+int quantize(const QuantizeArguments& arguments) {
+  const auto summary = run_long_work(arguments.options, [&](const QuantizeFileOptions& options) {
+    return quantize_file(arguments.input, arguments.output, options);
+  });
   if (!summary.ok()) return fail(with_force_hint(summary.error()));
   if (arguments.json) {
     print_json(to_json(arguments, *summary));
