@@ -7,9 +7,10 @@
 #include <array>
 #include <cstring>
 #include <optional>
-#include <thread>
 #include <utility>
 
+#include "base/numeric.hpp"
+#include "base/parallel.hpp"
 #include "formats/quant.hpp"
 #include "synthetic/hash_blocks.hpp"
 #include "synthetic/hash_weights.hpp"
@@ -22,7 +23,6 @@ using formats::GgmlType;
 using formats::GgufWriter;
 
 constexpr uint64_t kChunkElements = uint64_t{1} << 20;  // per thread; whole blocks of every type
-constexpr uint64_t kThreads = 2;
 
 /// general.file_type: a label for people, after ggml's list of presets.
 uint32_t file_type_of(GgmlType type) {
@@ -238,27 +238,22 @@ class TensorMaker {
   HashStream stream_;
 };
 
-/// Two chunks at a time, one per thread, pushed in order.
+/// A chunk for each thread at a time, pushed in order.
 Status push_tensor(const TensorMaker& maker, GgmlType type, uint64_t n_elements,
                    const formats::ByteSink& sink) {
   const formats::GgmlTraits& traits = formats::traits(type);
   const auto bytes_of = [&](uint64_t n) { return n / traits.block_elems * traits.block_bytes; };
+  const uint32_t n_threads = thread_count(0);
   std::vector<std::byte> buffer;
   for (uint64_t done = 0; done < n_elements;) {
-    const uint64_t count = std::min(n_elements - done, kThreads * kChunkElements);
-    const uint64_t first_count = std::min(count, kChunkElements);
+    const uint64_t count = std::min(n_elements - done, n_threads * kChunkElements);
     buffer.resize(bytes_of(count));
     const std::span<std::byte> bytes(buffer);
-    const uint64_t split = bytes_of(first_count);
-    std::jthread second;
-    if (count > first_count) {
-      second =
-          std::jthread([&maker, bytes, split, from = done + first_count, n = count - first_count] {
-            maker.make(from, n, bytes.subspan(split));
-          });
-    }
-    maker.make(done, first_count, bytes.first(split));
-    if (second.joinable()) second.join();
+    parallel_for(div_up(count, kChunkElements), n_threads, [&](uint64_t chunk) {
+      const uint64_t first = chunk * kChunkElements;
+      const uint64_t n = std::min(kChunkElements, count - first);
+      maker.make(done + first, n, bytes.subspan(bytes_of(first), bytes_of(n)));
+    });
     KL_TRY(sink(bytes));
     done += count;
   }

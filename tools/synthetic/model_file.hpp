@@ -28,9 +28,9 @@ struct ModelTypes {
 /// model holds exactly the hash values, quantised where `types` says so; q4_0 and q8_0 matrices of
 /// more than kExactElements elements, and all q4_k and q6_k ones, are random valid blocks. An nvfp4
 /// matrix NAME.weight has a scale NAME.scale. Streams
-/// with two threads; memory use is a few MiB whatever the size. `progress` may cancel. Errors:
-/// invalid_argument (a type that cannot be made, rows that are no whole blocks, a vocabulary under
-/// kMinVocab, layers without an earlier one to share with), io, cancelled.
+/// with a thread for each processor and a few MiB for each, whatever the size. `progress` may
+/// cancel. Errors: invalid_argument (a type that cannot be made, rows that are no whole blocks, a
+/// vocabulary under kMinVocab, layers without an earlier one to share with), io, cancelled.
 Status write_model(const ModelShape& shape, uint64_t seed, ModelTypes types,
                    const std::string& path, const formats::WriteProgress& progress = {});
 
