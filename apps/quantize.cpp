@@ -5,6 +5,7 @@
 
 #include "apps/commands.hpp"
 #include "apps/long_work.hpp"
+#include "apps/suggest.hpp"
 #include "kimberlite/console.hpp"
 
 namespace kimberlite::cli {
@@ -43,7 +44,13 @@ int quantize(const QuantizeArguments& arguments) {
   const auto summary = run_long_work(arguments.options, [&](const QuantizeFileOptions& options) {
     return quantize_file(arguments.input, arguments.output, options);
   });
-  if (!summary.ok()) return fail(with_force_hint(summary.error()));
+  if (!summary.ok()) {
+    Error error = with_force_hint(summary.error());
+    if (error.message.starts_with("no type is called ")) {
+      error.message += suggestion(arguments.options.type, quantize_types());
+    }
+    return fail(error);
+  }
   if (arguments.json) {
     print_json(to_json(arguments, *summary));
   } else {

@@ -4,9 +4,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <system_error>
 
 #include "base/numeric.hpp"
 #include "base/os.hpp"
@@ -52,10 +54,15 @@ Error size_error(const std::string& name, uint64_t declared, uint64_t got) {
 }  // namespace
 
 Status check_output(const std::string& path, bool overwrite) {
+  if (path.empty()) return Error{ErrorCode::invalid_argument, "the output has no name"};
   std::error_code ignored;  // what cannot be asked about cannot be written, which write() reports
-  if (!overwrite && std::filesystem::exists(utf8_path(path), ignored)) {
-    return Error{ErrorCode::invalid_argument, path + ": exists already"};
+  const auto found = std::filesystem::status(utf8_path(path), ignored);
+  if (!std::filesystem::exists(found)) return {};
+  // The finished file takes its place: a folder cannot be replaced, a device would be gone.
+  if (!std::filesystem::is_regular_file(found)) {
+    return Error{ErrorCode::invalid_argument, path + ": is there and not a regular file"};
   }
+  if (!overwrite) return Error{ErrorCode::invalid_argument, path + ": exists already"};
   return {};
 }
 
@@ -191,9 +198,14 @@ Status GgufWriter::write_to(const ByteSink& sink, const TensorSource& source,
 
 Status GgufWriter::write(const std::string& path, const TensorSource& source,
                          const WriteProgress& progress) const {
+  KL_TRY(check_output(path, /*overwrite=*/true));
   const std::string partial = path + ".partial";
+  errno = 0;
   std::ofstream file(utf8_path(partial), std::ios::binary | std::ios::trunc);
-  if (!file) return Error{ErrorCode::io, partial + ": cannot create"};
+  if (!file) {
+    return Error{ErrorCode::io, fmt::format("{}: cannot create: {}", partial,
+                                            std::generic_category().message(errno))};
+  }
   const ByteSink sink = [&](std::span<const std::byte> bytes) -> Status {
     file.write(reinterpret_cast<const char*>(bytes.data()),
                static_cast<std::streamsize>(bytes.size()));

@@ -26,7 +26,8 @@ using TensorSource = std::function<Status(size_t index, const ByteSink& sink)>;
 /// (bytes of tensor data written, bytes of tensor data in all). Returning false cancels the write.
 using WriteProgress = std::function<bool(uint64_t, uint64_t)>;
 
-/// Refuses `path` (UTF-8), invalid_argument, where a file is there that must not be replaced.
+/// Refuses `path` (UTF-8), invalid_argument, where a file is there that must not be replaced, or
+/// something that is no file.
 Status check_output(const std::string& path, bool overwrite);
 
 /// Setting a key twice replaces its value. Not thread-safe.

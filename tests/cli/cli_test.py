@@ -257,6 +257,8 @@ class Files(CliTest):
         out.write_text("mine")
         self.fails(1, "convert", self.folder, out, says=["exists already", "--force"])
         self.fails(1, "convert", self.folder, out, "--type", "q3_k", says=["q3_k"])
+        self.fails(2, "convert", self.model, self.folder / "o.gguf", says=["tiny.gguf/config.json"])
+        self.fails(1, "convert", self.folder, self.folder, "--force", says=["not a regular file"])
         self.assertEqual(out.read_text(), "mine")
 
     def test_convert(self):

@@ -86,6 +86,8 @@ class Quantize(cli_test.CliTest):
         before = self.names()
         self.fails(1, "quantize", self.source, out, says=["--type"])
         self.fails(1, "quantize", self.source, out, "--type", "q9_z", says=["q9_z", "q4_k_m"])
+        self.fails(1, "quantize", self.source, out, "--type", "q4_km",
+                   says=["q4_km", "did you mean q4_k_m?"])
         self.fails(1, "quantize", self.source, out, "--type", "q4_0", "--embedding-type", "q9_z",
                    says=["q9_z"])
         self.fails(1, "quantize", self.source, out, "--type", "q4_0", "--embedding-type",
@@ -96,14 +98,25 @@ class Quantize(cli_test.CliTest):
         self.fails(2, "quantize", self.folder / "nowhere.gguf", out, "--type", "q4_0",
                    says=["nowhere.gguf"])
         self.fails(2, "quantize", self.source, self.folder / "no" / "out.gguf", "--type", "q4_0",
-                   says=["cannot create"])
+                   says=["out.gguf.partial", "cannot create: No such file"])
+        (self.folder / "taken").mkdir()
+        self.fails(1, "quantize", self.source, self.folder / "taken", "--type", "q4_0", "--force",
+                   says=["taken", "not a regular file"])
+        self.fails(1, "quantize", self.source, "", "--type", "q4_0", says=["no name"])
+        for name, text in (("picture.png", b"\x89PNG\r\n\x1a\n"), ("empty.gguf", b""),
+                           ("words.txt", b"no model at all")):
+            (self.folder / name).write_bytes(text)
+            self.fails(2, "quantize", self.folder / name, out, "--type", "q4_0", says=[name])
+        self.fails(2, "quantize", self.folder, out, "--type", "q4_0",
+                   says=[self.folder, "not a regular file"])
         cut = self.changed("cut.gguf", lambda b: b[:-1])
         self.fails(2, "quantize", cut, out, "--type", "q4_0", says=["cut.gguf"])
         qat = self.folder / "qat.gguf"
         self.make(qat, "tiny12-k", "q4_0")
         self.fails(2, "quantize", qat, out, "--type", "q4_k_m", says=["q4_0", "twice"])
         self.fails(2, "quantize", qat, out, "--type", "q4_0", says=["--embedding-type q4_0"])
-        self.assertEqual(self.names(), sorted(before + ["cut.gguf", "qat.gguf"]))
+        self.assertEqual(self.names(), sorted(before + [
+            "cut.gguf", "empty.gguf", "picture.png", "qat.gguf", "taken", "words.txt"]))
         self.ok("quantize", qat, out, "--type", "q4_0", "--embedding-type", "q4_0")
         self.assertEqual(qat.read_bytes(), out.read_bytes())
 
@@ -157,6 +170,11 @@ class Verify(cli_test.CliTest):
         self.assertEqual(out["verify"]["bytes"], out["bytes"])
         self.assertEqual(out["verify"]["bad_tensors"], [])
         self.assertNotIn("verify", self.ok_json("show", self.model, "--json"))
+
+    def test_truncated(self):
+        for n_bytes in (100, len(self.model_bytes) // 2, len(self.model_bytes) - 100):
+            path = self.changed("short.gguf", lambda b, n=n_bytes: b[:n])
+            self.fails(2, "show", path, "--verify", says=["short.gguf", "the file has"])
 
     def test_planted(self):
         path, offsets = self.planted("planted.gguf", {

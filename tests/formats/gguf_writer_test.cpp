@@ -138,8 +138,24 @@ TEST(GgufWriter, AFailedWriteLeavesTheOldFileAndNothingElse) {
   EXPECT_THAT(writer.write(path, too_many).error().message, HasSubstr("at least 64"));
   EXPECT_EQ(writer.write(path, kSmallSource, [](uint64_t, uint64_t) { return false; }).error().code,
             ErrorCode::cancelled);
-  EXPECT_FALSE(writer.write(folder.file("no/such/folder.gguf"), kSmallSource).ok());
+  const Status nowhere = writer.write(folder.file("no/such/folder.gguf"), kSmallSource);
+  EXPECT_THAT(nowhere.error().message, HasSubstr("cannot create: No such file"));
   EXPECT_EQ(folder.read("model.gguf"), "old");
+  EXPECT_EQ(folder.n_files(), 1u);
+}
+
+/// A finished file takes the place of its name, so a folder or a device must not have it.
+TEST(GgufWriter, ReplacesNothingButFiles) {
+  const TempFolder folder;
+  std::filesystem::create_directory(folder.file("folder"));
+  for (const std::string& path : {folder.file("folder"), std::string()}) {
+    const Status status = small_writer().write(path, kSmallSource);
+    ASSERT_FALSE(status.ok()) << path;
+    EXPECT_EQ(status.error().code, ErrorCode::invalid_argument);
+    EXPECT_EQ(check_output(path, /*overwrite=*/true).error().message, status.error().message);
+  }
+  EXPECT_THAT(check_output(folder.file("folder"), false).error().message,
+              HasSubstr("folder: is there and not a regular file"));
   EXPECT_EQ(folder.n_files(), 1u);
 }
 
