@@ -53,6 +53,12 @@ def make_tokenizer(vocab):
 
 def tokenizer_json(vocab):
     pieces, merges = make_tokenizer(vocab)
+    return bpe_json(pieces, merges, CONTROL)
+
+
+def bpe_json(pieces, merges, control):
+    """tokenizer.json of a byte-fallback BPE: its pieces by id, its merges by rank, and which ids
+    ({id: piece}) are control tokens."""
     token = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
     space = {"type": "Replace", "pattern": {"String": " "}, "content": SPACE}
     back = {"type": "Replace", "pattern": {"String": SPACE}, "content": " "}
@@ -62,7 +68,7 @@ def tokenizer_json(vocab):
         "truncation": None,
         "padding": None,
         "added_tokens": [
-            {"id": i, "content": piece, **token, "special": True} for i, piece in CONTROL.items()
+            {"id": i, "content": piece, **token, "special": True} for i, piece in control.items()
         ],
         "normalizer": space,
         "pre_tokenizer": None,
