@@ -20,7 +20,7 @@ def load(weights: Path) -> Pebble:
     pebble = Pebble(0)
     state = torch.load(weights, weights_only=True)
     pebble.load_state_dict(state.get("model", state))
-    pebble.set_layer_scalars(trained=True)
+    pebble.bake_layer_scales()
     return pebble.eval()
 
 

@@ -1,6 +1,6 @@
 """Pictures and sounds as the numbers that the model takes, as transformers' own processors do.
 
-tests/pebble_test.py compares the picture part with transformers' functions.
+verify.py compares the picture part with transformers' image processor.
 """
 
 import math
@@ -41,11 +41,11 @@ def patches_of(pixels: np.ndarray, budget: int) -> tuple[np.ndarray, np.ndarray]
     uint8 [height, width, 3]."""
     height, width = picture_size(*pixels.shape[:2], budget)
     if pixels.shape[:2] != (height, width):
-        image = torch.from_numpy(pixels).permute(2, 0, 1)[None].float()
+        image = torch.from_numpy(pixels).permute(2, 0, 1)[None]
         image = torch.nn.functional.interpolate(
             image, (height, width), mode="bicubic", antialias=True, align_corners=False
         )
-        pixels = image[0].permute(1, 2, 0).round().clamp(0, 255).numpy()
+        pixels = image[0].permute(1, 2, 0).numpy()
     side = shape.PATCH
     rows, columns = height // side, width // side
     patches = pixels.reshape(rows, side, columns, side, 3).transpose(0, 2, 1, 3, 4)

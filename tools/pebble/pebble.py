@@ -113,8 +113,8 @@ class Pebble(nn.Module):
         return loss, logits.detach().argmax(-1)
 
     @torch.no_grad()
-    def set_layer_scalars(self, trained: bool) -> None:
-        """Hands the scales over to the official buffers (trained) or takes them back."""
-        layers = self.official.model.language_model.layers
-        for layer, scale in zip(layers, self.layer_scales):
-            layer.layer_scalar.copy_(scale if trained else torch.ones(1))
+    def bake_layer_scales(self) -> None:
+        """Hands the scales over to the official buffers, where a checkpoint has them."""
+        for layer, scale in zip(self.official.model.language_model.layers, self.layer_scales):
+            layer.layer_scalar.mul_(scale)
+            scale.fill_(1.0)

@@ -1,0 +1,76 @@
+"""Trains Pebble's drafter once Pebble is trained. The same command starts and resumes.
+
+    train_drafter.py --out FOLDER [--threads N]
+
+FOLDER is that of train.py; it gets drafter-checkpoint.pt and drafter.pt, and lines in log.jsonl.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+
+import export
+from drafter import N_DRAFTS, Drafter, after, ask, keep_keys_and_values
+from loop import SEED, Loop
+from pebble import Batch
+from stages import DRAFTER
+from train import tokenizer_in
+
+
+def make_optimizers(model: Drafter) -> list[torch.optim.Optimizer]:
+    matrices = [p for p in model.official.model.layers.parameters() if p.ndim == 2]
+    taken = {id(p) for p in matrices}
+    rest = [p for p in model.parameters() if id(p) not in taken]
+    groups = [
+        {"params": [p for p in rest if p.ndim > 1], "weight_decay": 0.01},
+        {"params": [p for p in rest if p.ndim == 1], "weight_decay": 0.0},
+    ]
+    muon = torch.optim.Muon(matrices, weight_decay=0.02, adjust_lr_fn="match_rms_adamw")
+    return [muon, torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)]
+
+
+def train(out: Path) -> None:
+    tokenizer = tokenizer_in(out)
+    pebble = export.load(out / "checkpoint.pt")
+    keep_keys_and_values(pebble)
+    drafter = Drafter(SEED)
+    loop = Loop(out, drafter, make_optimizers(drafter), "drafter-checkpoint.pt")
+    if loop.stage_index > 0:
+        return
+    ask_fast = torch.compile(lambda batch: ask(pebble, batch), dynamic=False)
+    predict = torch.compile(drafter.predict, dynamic=False)
+
+    def forward(batch: Batch) -> tuple[torch.Tensor, list[torch.Tensor], torch.Tensor]:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            known = ask_fast(batch)
+            return *predict(known, batch), known.said
+
+    def scores_of(batches: list[Batch]) -> dict[str, float]:
+        """Of all rounds that have so many words left: the share whose first i drafts are right."""
+        hits, rounds = [0] * N_DRAFTS, [0] * N_DRAFTS
+        for batch in batches:
+            _, drafts, said = forward(batch)
+            right = torch.ones(len(said), dtype=torch.bool)
+            for i, draft in enumerate(drafts):
+                wanted, counts = after(said, batch, i + 1)
+                right &= (draft == wanted) & counts
+                hits[i] += int(right.sum())
+                rounds[i] += int(counts.sum())
+        return {f"draft {i + 1}": round(hits[i] / rounds[i], 4) for i in range(N_DRAFTS)}
+
+    loop.run_stage(DRAFTER, tokenizer, lambda batch: forward(batch)[0], scores_of)
+    loop.finish_stage(DRAFTER)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("build/pebble"), help="default: %(default)s")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    train(arguments.out)
+
+
+if __name__ == "__main__":
+    main()
