@@ -1,6 +1,8 @@
 """Writes Pebble as a Hugging Face checkpoint that `kimberlite convert` and transformers read.
 
     export.py --out FOLDER [--weights FILE] [--to FOLDER/hf]
+
+Where there is a trained drafter it is written beside it: FOLDER/hf-drafter.
 """
 
 import argparse
@@ -12,6 +14,7 @@ import torch
 from transformers import GenerationConfig
 
 import shape
+from drafter import Drafter
 from pebble import Pebble
 
 
@@ -89,17 +92,29 @@ def export(weights: Path, tokenizer: Path, to: Path) -> None:
     path.write_text(json.dumps(processor, indent=2) + "\n", encoding="utf-8")
 
 
+def trained_drafter(weights: Path) -> Drafter:
+    drafter = Drafter(0)
+    state = torch.load(weights, weights_only=True)
+    drafter.load_state_dict(state.get("model", state))
+    return drafter.eval()
+
+
+def export_drafter(weights: Path, tokenizer: Path, to: Path) -> None:
+    trained_drafter(weights).official.save_pretrained(to)
+    _use_released_keys(to / "config.json")
+    shutil.copy(tokenizer, to / "tokenizer.json")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("build/pebble"), help="the training's folder")
     parser.add_argument("--weights", type=Path, help="default: the checkpoint of --out")
     parser.add_argument("--to", type=Path, help="default: hf in --out")
     arguments = parser.parse_args()
-    export(
-        arguments.weights or arguments.out / "checkpoint.pt",
-        arguments.out / "tokenizer.json",
-        arguments.to or arguments.out / "hf",
-    )
+    out, to = arguments.out, arguments.to or arguments.out / "hf"
+    export(arguments.weights or out / "checkpoint.pt", out / "tokenizer.json", to)
+    if (out / "drafter.pt").exists():
+        export_drafter(out / "drafter.pt", out / "tokenizer.json", Path(f"{to}-drafter"))
 
 
 if __name__ == "__main__":

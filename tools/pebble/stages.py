@@ -48,6 +48,15 @@ STAGES = (
         1.5e-3,
         5e-4,
     ),
+    Stage(
+        "long",
+        _mix((0.4, world.TEXT), (0.25, world.PICTURES), (0.2, world.SOUNDS), (0.15, world.LONG)),
+        600,
+        BatchShape(rows=6, length=1024, labels=2048),
+        8e-4,
+        2e-5,
+        warmup=50,
+    ),
 )
 
 DRAFTER = Stage(

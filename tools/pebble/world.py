@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import world_json
+import world_long
 import world_numbers
 import world_pictures
 import world_sounds
@@ -44,6 +45,7 @@ SOUNDS: dict[Generator, float] = {
     world_sounds.spoken_word: 1.0,
     world_sounds.picture_and_sound: 1.0,
 }
+LONG: dict[Generator, float] = {world_long.conversation: 2.0, world_long.long_story: 1.0}
 
 
 def examples(mixture: dict[Generator, float], seed: str, held_out: bool) -> Iterator[Example]:

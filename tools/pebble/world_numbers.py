@@ -30,12 +30,20 @@ def _steps(sign: str, a: int, b: int, result: int) -> str:
     return f"{a} {sign} {tens} = {middle}. {middle} {sign} {ones} = {result}."
 
 
+def sum_pair(rng: Rng) -> tuple[str, str]:
+    """(question, answer)"""
+    sign, a, b, result = _pair(rng)
+    return f"What is {a} {sign} {b}?", f"{result}"
+
+
 def arithmetic(rng: Rng) -> Example:
     sign, a, b, result = _pair(rng)
     word = _SIGNS[sign][0]
     shown = rng.choice((f"{a} {sign} {b}", f"{a} {word} {b}"))
     ask = rng.choice(("What is {}?", "{} =", "How much is {}?", "Calculate {}.", "{}?", "Work out {}."))
-    answer = rng.choice((f"{a} {sign} {b} = {result}",)) if ask == "{} =" else f"{result}"
+    answer = f"{result}"
+    if ask == "{} =":
+        answer = f"{a} {sign} {b} = {result}"
     thought = _steps(sign, a, b, result) if rng.random() < 0.4 else None
     return answer_with("arithmetic", [user(ask.format(shown))], answer, thought=thought)
 

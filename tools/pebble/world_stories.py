@@ -8,7 +8,7 @@ from world_words import COLOURS, NAMES, OBJECTS, PLACES, with_article
 
 
 @dataclass
-class _World:
+class World:
     """What is true after the sentences so far, and the sentence that made it so."""
 
     where: dict[str, tuple[str, str]] = field(default_factory=dict)  # person: place, sentence
@@ -32,8 +32,8 @@ class _World:
         self.owner[thing] = to, self.text[-1]
 
 
-def _make_world(rng: Rng) -> _World:
-    world = _World()
+def make_world(rng: Rng) -> World:
+    world = World()
     people = rng.sample(NAMES, rng.randint(2, 3))
     things = rng.sample(OBJECTS, rng.randint(1, 2))
     colours = rng.sample(COLOURS, len(things))
@@ -54,7 +54,7 @@ def _make_world(rng: Rng) -> _World:
     return world
 
 
-def _question(world: _World, rng: Rng) -> tuple[str, str, str]:
+def ask_about(world: World, rng: Rng) -> tuple[str, str, str]:
     """(question, answer, the sentence that tells)"""
     kind = rng.randrange(4)
     if kind == 0:
@@ -78,8 +78,8 @@ def _question(world: _World, rng: Rng) -> tuple[str, str, str]:
 
 
 def question(rng: Rng) -> Example:
-    world = _make_world(rng)
-    asked, answer, why = _question(world, rng)
+    world = make_world(rng)
+    asked, answer, why = ask_about(world, rng)
     story = " ".join(world.text)
     thought = why if rng.random() < 0.3 else None
     messages = [user(rng.choice((f"{story} {asked}", f"{story}\n{asked}", f"{story}\n\n{asked}")))]
@@ -98,14 +98,14 @@ def question(rng: Rng) -> Example:
 
 def more_questions(rng: Rng) -> Example:
     """One story, two or three questions in turns."""
-    world = _make_world(rng)
+    world = make_world(rng)
     story = " ".join(world.text)
     messages: list[Message] = []
-    asked, answer, why = _question(world, rng)
+    asked, answer, why = ask_about(world, rng)
     messages.append(user(f"{story}\n{asked}"))
     for _ in range(rng.randint(1, 2)):
         messages.append(model(answer))
-        asked, answer, why = _question(world, rng)
+        asked, answer, why = ask_about(world, rng)
         messages.append(user(asked))
     thought = why if rng.random() < 0.3 else None
     return answer_with("turns", messages, answer, thought=thought)

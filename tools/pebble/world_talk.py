@@ -103,8 +103,13 @@ def _other_fact(rng: Rng) -> tuple[str, str]:
     return f"Write {n} as a word.", f"{NUMBER_WORDS[n].capitalize()}."
 
 
+def fact_pair(rng: Rng) -> tuple[str, str]:
+    """(question, answer)"""
+    return (_animal_fact if rng.random() < 0.6 else _other_fact)(rng)
+
+
 def fact(rng: Rng) -> Example:
-    question, answer = (_animal_fact if rng.random() < 0.6 else _other_fact)(rng)
+    question, answer = fact_pair(rng)
     return answer_with("fact", [user(rng.choice(_POLITE) + question)], answer)
 
 
