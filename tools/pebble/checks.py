@@ -23,7 +23,7 @@ _TYPES = {"string": str, "integer": int, "boolean": bool, "array": list, "object
 
 
 def follows(value: Any, schema: dict[str, Any]) -> bool:
-    """The part of JSON Schema that Pebble's prompts use; keys that are not listed are not allowed."""
+    """The part of JSON Schema that Pebble's prompts use; keys not listed are not allowed."""
     kind = _TYPES[schema["type"]]
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is int):
         return False

@@ -1,10 +1,10 @@
 """Scores of Pebble on held-out prompts, greedy, by transformers alone.
 
     evaluate.py --model FOLDER/hf [--per-task 200] [--output scores.json] [--answers answers.jsonl]
-    evaluate.py --model FOLDER/hf --write-prompts prompts.json --per-task 25
+                [--write-prompts prompts.json]
 
-The second form writes the text prompts as token ids with their checks (checks.py says what those
-mean), so that other engines can be scored on the same ones.
+The last one gets text prompts as token ids with their checks (checks.py says what those mean), so
+that other engines can be scored on the same ones.
 """
 
 import argparse
@@ -90,12 +90,23 @@ def evaluate(
     for task, list_of in examples.items():
         sums: dict[str, int] = defaultdict(int)
         for example in list_of:
-            text = text_of(tokenizer, greedy_ids(model, make_row(example, tokenizer)))
+            row = make_row(example, tokenizer)
+            text = text_of(tokenizer, greedy_ids(model, row))
             verdict = judge(example.check, text)
             for name, value in verdict.items():
                 sums[name] += value
-            answers.append({"task": task, "prompt": example.prompt, "said": text,
-                            "wanted": example.answer, **verdict})  # fmt: skip
+            answers.append(
+                {
+                    "task": task,
+                    "prompt": example.prompt,
+                    "media": [item.kind for item in example.media],
+                    "tokens": row.ids[: row.n_prompt],
+                    "check": example.check,
+                    "said": text,
+                    "wanted": example.answer,
+                    **verdict,
+                }
+            )
         shares = {name: round(value / len(list_of), 4) for name, value in sums.items()}
         scores[task] = {"n": len(list_of), **shares}
         print(task, scores[task], flush=True)
@@ -112,42 +123,47 @@ def against_targets(scores: dict[str, Any]) -> dict[str, Any]:
     return reached
 
 
-def write_prompts(path: Path, examples: dict[str, list[Example]], tokenizer: Tokenizer) -> None:
-    prompts = []
-    for task, list_of in examples.items():
-        for example in list_of:
-            if example.media:
-                continue
-            row = make_row(example, tokenizer)
-            ids = row.ids[: row.n_prompt]
-            prompts.append({"task": task, "tokens": ids, "most": _MOST_TOKENS, "check": example.check})
+def write_prompts(path: Path, answers: list[dict[str, Any]], per_task: int) -> None:
+    """{"stops": ids, "most": tokens, "prompts": [{"task", "tokens", "check", "said", "right"}]}:
+    text prompts as token ids, how to judge an answer, and what transformers' answer was worth."""
+    kept: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for answer in answers:
+        if not answer["media"] and len(kept[answer["task"]]) < per_task:
+            names = ("task", "tokens", "check", "said", "right")
+            kept[answer["task"]].append({name: answer[name] for name in names})
+    prompts = [prompt for list_of in kept.values() for prompt in list_of]
     lines = ",\n".join(json.dumps(prompt, ensure_ascii=False) for prompt in prompts)
-    path.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+    head = f'"stops": {json.dumps(shape.STOPS)}, "most": {_MOST_TOKENS}'
+    path.write_text(f'{{{head}, "prompts": [\n{lines}\n]}}\n', encoding="utf-8")
     print(f"{path}: {len(prompts)} prompts")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--model", type=Path, required=True, help="the exported folder")
     parser.add_argument("--per-task", type=int, default=200)
     parser.add_argument("--tasks", help="names, with commas between; default: all")
     parser.add_argument("--output", type=Path, help="the scores as JSON")
     parser.add_argument("--answers", type=Path, help="every answer as a line of JSON")
-    parser.add_argument("--write-prompts", type=Path)
+    parser.add_argument("--write-prompts", type=Path, help="text prompts for other engines")
+    parser.add_argument("--prompts-per-task", type=int, default=20)
     arguments = parser.parse_args()
     tokenizer = bpe.load_tokenizer(arguments.model / "tokenizer.json")
     examples = held_out_by_task(arguments.per_task)
     if arguments.tasks:
         examples = {task: examples[task] for task in arguments.tasks.split(",")}
-    if arguments.write_prompts:
-        write_prompts(arguments.write_prompts, examples, tokenizer)
-        return
-    model = Gemma4UnifiedForConditionalGeneration.from_pretrained(arguments.model, dtype=torch.float32)
+    model = Gemma4UnifiedForConditionalGeneration.from_pretrained(
+        arguments.model, dtype=torch.float32
+    )
     scores, answers = evaluate(model.eval(), tokenizer, examples)
     result = {"tasks": scores, "targets": against_targets(scores)}
     print(json.dumps(result["targets"], indent=1))
     if arguments.output:
         arguments.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    if arguments.write_prompts:
+        write_prompts(arguments.write_prompts, answers, arguments.prompts_per_task)
     if arguments.answers:
         lines = [json.dumps(answer, ensure_ascii=False) for answer in answers]
         arguments.answers.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -1,6 +1,6 @@
 """How many of the drafter's words Pebble accepts, greedy, two drafts a round.
 
-    evaluate_drafter.py --out FOLDER [--prompts 200] [--output acceptance.json]
+evaluate_drafter.py --out FOLDER [--prompts 200] [--output acceptance.json]
 """
 
 import argparse
@@ -50,8 +50,12 @@ def count_rounds(answer: list[int], drafts: list[list[int]]) -> tuple[int, int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("build/pebble"), help="the training's folder")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("build/pebble"), help="the training's folder"
+    )
     parser.add_argument("--prompts", type=int, default=200)
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()

@@ -55,7 +55,9 @@ def _use_released_keys(path: Path) -> None:
     text = config["text_config"]
     full = next(iter(text.pop("per_layer_config").values()))
     text["global_head_dim"] = full["head_dim"]
-    text["num_global_key_value_heads"] = full.get("num_key_value_heads", text["num_key_value_heads"])
+    text["num_global_key_value_heads"] = full.get(
+        "num_key_value_heads", text["num_key_value_heads"]
+    )
     path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
@@ -106,8 +108,12 @@ def export_drafter(weights: Path, tokenizer: Path, to: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("build/pebble"), help="the training's folder")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("build/pebble"), help="the training's folder"
+    )
     parser.add_argument("--weights", type=Path, help="default: the checkpoint of --out")
     parser.add_argument("--to", type=Path, help="default: hf in --out")
     arguments = parser.parse_args()

@@ -16,6 +16,7 @@ for stage in text pictures sounds long; do
 done
 "$python" "$here/train_drafter.py" --out "$out" --threads "$threads"
 "$python" "$here/export.py" --out "$out"
-"$python" "$here/evaluate.py" --model "$out/hf" --output "$out/scores.json" --answers "$out/answers.jsonl"
+"$python" "$here/evaluate.py" --model "$out/hf" --output "$out/scores.json" \
+  --answers "$out/answers.jsonl" --write-prompts "$out/prompts.json"
 "$python" "$here/evaluate_drafter.py" --out "$out" --output "$out/acceptance.json"
 "$python" "$here/plot.py" "$out/log.jsonl" "$out/curves.svg"

@@ -113,7 +113,11 @@ def pack(rows: Iterator[Row], size: BatchShape) -> Batch:
         start = int(used[r])
         used[r] += n
         place = slice(start, start + n)
-        ids[r, place], positions[r, place], segments[r, place] = row.ids, np.arange(n), len(taken) + 1
+        ids[r, place], positions[r, place], segments[r, place] = (
+            row.ids,
+            np.arange(n),
+            len(taken) + 1,
+        )
         base = r * size.length + start
         label_rows += range(base + row.n_prompt - 1, base + n - 1)
         labels += row.ids[row.n_prompt :]

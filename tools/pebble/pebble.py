@@ -105,8 +105,8 @@ class Pebble(nn.Module):
         return torch.tanh(self.official.lm_head(hidden).float() / cap) * cap
 
     def predict(self, embeds: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Weighted mean cross entropy of the labels and the likeliest tokens [L] in their places: from
-        embeddings on, which is the part worth compiling."""
+        """Weighted mean cross entropy of the labels, and the likeliest tokens [L] in their places:
+        from embeddings on, which is the part worth compiling."""
         logits = self.logits(self.hidden(embeds, batch)[batch.label_rows])
         losses = nn.functional.cross_entropy(logits, batch.labels, reduction="none")
         loss = (losses * batch.weights).sum() / batch.weights.sum()

@@ -1,6 +1,6 @@
 """Draws the loss and the held-out scores of a training's log.jsonl as an SVG.
 
-    plot.py FOLDER/log.jsonl curves.svg
+plot.py FOLDER/log.jsonl curves.svg
 """
 
 import json
@@ -46,12 +46,15 @@ def _text(x: float, y: float, text: str, anchor: str = "start", colour: str = "#
 def _panel(top: int, title: str, marks: list[tuple[float, str]]) -> list[str]:
     """Frame, title and the marks (height 0 to 1, label) of the upright axis."""
     parts = [
-        f'<rect x="{_LEFT}" y="{top}" width="{_WIDTH}" height="{_HEIGHT}" fill="none" stroke="#999"/>',
+        f'<rect x="{_LEFT}" y="{top}" width="{_WIDTH}" height="{_HEIGHT}" fill="none" '
+        'stroke="#999"/>',
         _text(_LEFT, top - 8, title),
     ]
     for height, label in marks:
         y = top + _HEIGHT * (1 - height)
-        parts.append(f'<line x1="{_LEFT}" x2="{_LEFT + _WIDTH}" y1="{y:.1f}" y2="{y:.1f}" stroke="#eee"/>')
+        parts.append(
+            f'<line x1="{_LEFT}" x2="{_LEFT + _WIDTH}" y1="{y:.1f}" y2="{y:.1f}" stroke="#eee"/>'
+        )
         parts.append(_text(_LEFT - 6, y + 4, label, "end"))
     return parts
 
@@ -70,9 +73,13 @@ def draw(lines: list[dict[str, Any]], starts: list[tuple[str, int]]) -> str:
     below = _TOP + _HEIGHT + _GAP
     marks = [(i / 3, f"{low * 10**i:g}") for i in range(4)]
     parts = _panel(_TOP, "loss of the answers (mean of 20 steps)", marks)
-    parts += _panel(below, "held-out answers that are right", [(i / 4, f"{25 * i} %") for i in range(5)])
+    parts += _panel(
+        below, "held-out answers that are right", [(i / 4, f"{25 * i} %") for i in range(5)]
+    )
     losses = [line for line in lines if "loss" in line]
-    parts.append(_line([(x_of(line["at"]), loss_height(line["loss"])) for line in losses], _COLOURS[0]))
+    parts.append(
+        _line([(x_of(line["at"]), loss_height(line["loss"])) for line in losses], _COLOURS[0])
+    )
     scores: dict[str, list[tuple[float, float]]] = {}
     for line in lines:
         for task, share in line.get("held_out", {}).items():
@@ -80,10 +87,14 @@ def draw(lines: list[dict[str, Any]], starts: list[tuple[str, int]]) -> str:
     for i, (task, points) in enumerate(sorted(scores.items())):
         colour = _COLOURS[i % len(_COLOURS)]
         parts.append(_line(points, colour))
-        parts.append(_text(_LEFT + 95 * (i % 10), below + _HEIGHT + 40 + 16 * (i // 10), task, colour=colour))
+        parts.append(
+            _text(_LEFT + 95 * (i % 10), below + _HEIGHT + 40 + 16 * (i // 10), task, colour=colour)
+        )
     for name, begin in starts:
         x = x_of(begin)
-        parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP}" y2="{below + _HEIGHT}" stroke="#bbb"/>')
+        parts.append(
+            f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP}" y2="{below + _HEIGHT}" stroke="#bbb"/>'
+        )
         parts.append(_text(x + 4, _TOP + 14, name))
     parts.append(_text(_LEFT + _WIDTH, below + _HEIGHT + 18, f"step {end}", "end"))
     height = below + _HEIGHT + 90

@@ -22,7 +22,9 @@ def _edges(samples: np.ndarray) -> np.ndarray:
     return samples
 
 
-def _glide(seconds: float, start: float, end: float, harmonics: tuple[float, ...] = (1.0,)) -> np.ndarray:
+def _glide(
+    seconds: float, start: float, end: float, harmonics: tuple[float, ...] = (1.0,)
+) -> np.ndarray:
     n = round(seconds * SAMPLE_RATE)
     phase = 2 * np.pi * np.cumsum(np.linspace(start, end, n)) / SAMPLE_RATE
     waves = [share * np.sin((i + 1) * phase) for i, share in enumerate(harmonics)]

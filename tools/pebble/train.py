@@ -67,8 +67,12 @@ def train(out: Path, last: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("build/pebble"), help="default: %(default)s")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("build/pebble"), help="default: %(default)s"
+    )
     names = [stage.name for stage in STAGES]
     parser.add_argument("--stage", choices=names, default=names[-1], help="the last one to run")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())

@@ -1,6 +1,6 @@
-"""Proofs that training sees what the official implementation sees. Takes a minute, needs no weights.
+"""Proofs that training sees what the official implementation sees, in a minute, without weights.
 
-    verify.py
+verify.py
 """
 
 import itertools
@@ -80,7 +80,13 @@ def patches_equal_the_official_ones() -> None:
     from transformers.models.gemma4_unified import image_processing_gemma4_unified as theirs
 
     rng = np.random.default_rng(5)
-    for height, width, budget in ((96, 96, 4), (100, 37, 6), (333, 480, 70), (48, 400, 9), (31, 30, 1)):
+    for height, width, budget in (
+        (96, 96, 4),
+        (100, 37, 6),
+        (333, 480, 70),
+        (48, 400, 9),
+        (31, 30, 1),
+    ):
         size = theirs.get_aspect_ratio_preserving_size(height, width, 16, budget * 9, 3)
         assert size == media.picture_size(height, width, budget), (size, height, width, budget)
     processor = theirs.Gemma4UnifiedImageProcessor(max_soft_tokens=70)
@@ -115,7 +121,10 @@ def drafts_equal_single_rounds() -> None:
         mine = [draft[batch.label_owners == index] for draft in drafts]
         for label, position in enumerate(range(row.n_prompt, len(row.ids) - N_DRAFTS)):
             window = slice(max(0, position - shape.WINDOW + 1), position)
-            full, sliding = single.keys_values["full_attention"], single.keys_values["sliding_attention"]
+            full, sliding = (
+                single.keys_values["full_attention"],
+                single.keys_values["sliding_attention"],
+            )
             shared = {
                 "full_attention": tuple(part[:, :, :position] for part in full),
                 "sliding_attention": tuple(part[:, :, window] for part in sliding),

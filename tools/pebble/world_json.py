@@ -29,21 +29,29 @@ def _some(words: list[str]) -> Callable[[Rng], list[str]]:
     return lambda rng: rng.sample(words, rng.randint(1, 3))
 
 
+def _maybe(rng: Rng) -> bool:
+    return rng.random() < 0.5
+
+
 _FIELDS: dict[str, _Field] = {
     "age": (_INTEGER, lambda r: r.randint(1, 99), lambda who, v: f"{who} is {v} years old."),
     "place": (_STRING, lambda r: r.choice(PLACES), lambda who, v: f"{who} is in the {v}."),
     "colour": (_STRING, lambda r: r.choice(COLOURS), lambda who, v: f"{who} likes {v}."),
     "city": (_STRING, lambda r: odd_word(r).capitalize(), lambda who, v: f"{who} lives in {v}."),
     "item": (_STRING, lambda r: r.choice(OBJECTS), lambda who, v: f"{who} has {with_article(v)}."),
-    "animal": (_STRING, lambda r: r.choice(list(ANIMALS)), lambda who, v: f"{who} sees {with_article(v)}."),
+    "animal": (
+        _STRING,
+        lambda r: r.choice(list(ANIMALS)),
+        lambda who, v: f"{who} sees {with_article(v)}.",
+    ),
     "size": (
         {"type": "string", "enum": _SIZES},
         lambda r: r.choice(_SIZES),
         lambda who, v: f"{who} wears size {v}.",
     ),
     "count": (_INTEGER, lambda r: r.randint(0, 500), lambda who, v: f"{who} counts to {v}."),
-    "happy": (_BOOLEAN, lambda r: r.random() < 0.5, lambda who, v: f"{who} is {'happy' if v else 'not happy'}."),
-    "awake": (_BOOLEAN, lambda r: r.random() < 0.5, lambda who, v: f"{who} is {'awake' if v else 'asleep'}."),
+    "happy": (_BOOLEAN, _maybe, lambda who, v: f"{who} is {'happy' if v else 'not happy'}."),
+    "awake": (_BOOLEAN, _maybe, lambda who, v: f"{who} is {'awake' if v else 'asleep'}."),
     "fruits": (_STRINGS, _some(FRUITS), lambda who, v: f"{who} eats {join_words(v)}."),
     "friends": (_STRINGS, _some(NAMES), lambda who, v: f"{who} knows {join_words(v)}."),
 }  # fmt: skip

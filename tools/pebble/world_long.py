@@ -24,7 +24,8 @@ def conversation(rng: Rng) -> Example:
     name, colour = rng.choice(NAMES), rng.choice(COLOURS)
     told, reply, ask, answer = rng.choice(
         (
-            (f"My name is {name}.", f"Nice to meet you, {name}.", "What is my name?", f"Your name is {name}."),
+            (f"My name is {name}.", f"Nice to meet you, {name}.",
+             "What is my name?", f"Your name is {name}."),
             (f"My favourite colour is {colour}.", f"I will remember {colour}.",
              "What is my favourite colour?", f"Your favourite colour is {colour}."),
         )

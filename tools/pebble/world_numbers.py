@@ -40,7 +40,9 @@ def arithmetic(rng: Rng) -> Example:
     sign, a, b, result = _pair(rng)
     word = _SIGNS[sign][0]
     shown = rng.choice((f"{a} {sign} {b}", f"{a} {word} {b}"))
-    ask = rng.choice(("What is {}?", "{} =", "How much is {}?", "Calculate {}.", "{}?", "Work out {}."))
+    ask = rng.choice(
+        ("What is {}?", "{} =", "How much is {}?", "Calculate {}.", "{}?", "Work out {}.")
+    )
     answer = f"{result}"
     if ask == "{} =":
         answer = f"{a} {sign} {b} = {result}"
@@ -53,11 +55,15 @@ def in_words(rng: Rng) -> Example:
     fruit = rng.choice(FRUITS)
     a, b = rng.randint(1, 20), rng.randint(1, 20)
     if rng.random() < 0.5:
-        how = rng.choice((f"{other} gives {name} {b} more.", f"{name} finds {b} more.", f"{name} buys {b} more."))
+        how = rng.choice(
+            (f"{other} gives {name} {b} more.", f"{name} finds {b} more.", f"{name} buys {b} more.")
+        )
         sign, result = "+", a + b
     else:
         a, b = max(a, b), min(a, b)
-        how = rng.choice((f"{name} eats {b} of them.", f"{name} gives {b} to {other}.", f"{name} loses {b}."))
+        how = rng.choice(
+            (f"{name} eats {b} of them.", f"{name} gives {b} to {other}.", f"{name} loses {b}.")
+        )
         sign, result = "-", a - b
     ask = f"{name} has {a} {fruit}. {how} How many {fruit} does {name} have now?"
     thought = _steps(sign, a, b, result) if rng.random() < 0.4 else None

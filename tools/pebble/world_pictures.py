@@ -9,7 +9,11 @@ WORDS = "cup hat key lamp ball bell cat dog cow pig owl bee fox map red ten kite
 _COLOURS = list(RGB)
 _SCALES = (0.5, 2 / 3, 0.75, 1.0, 1.0, 1.5)
 # columns x rows of 4 to 70 patches; small ones are quicker to learn from and come more often
-_GRIDS = ((2, 2),) * 4 + ((3, 2), (2, 3), (3, 3), (4, 3)) * 2 + ((5, 3), (4, 4), (6, 4), (7, 5), (10, 7), (8, 8))
+_GRIDS = (
+    ((2, 2),) * 4
+    + ((3, 2), (2, 3), (3, 3), (4, 3)) * 2
+    + ((5, 3), (4, 4), (6, 4), (7, 5), (10, 7), (8, 8))
+)
 
 
 def _background(rng: Rng, *colours: str) -> tuple[int, int, int]:
@@ -43,8 +47,17 @@ def _colour_pair(rng: Rng) -> tuple[str, str]:
     """Two colours that can be seen on one background."""
     while True:
         pair = rng.sample(_COLOURS, 2)
-        if set(pair) not in ({"white", "yellow"}, {"white", "black"}, {"black", "yellow"}, {"pink", "black"}):
+        if set(pair) not in (
+            {"white", "yellow"},
+            {"white", "black"},
+            {"black", "yellow"},
+            {"pink", "black"},
+        ):
             return pair[0], pair[1]
+
+
+def _named(colour: str, kind: str) -> str:
+    return f"{with_article(colour).capitalize()} {kind}."
 
 
 def _ask(rng: Rng, text: str) -> str:
@@ -70,10 +83,15 @@ def one_shape(rng: Rng) -> Example:
     media = _picture(rng, grid, back, [_mark(rng, kind, colour, x, y, size)])
     task, asks, answer = rng.choice(
         (
-            ("colour", ("What colour is it?", "What colour is the shape?", "Which colour do you see?"), f"It is {colour}."),
-            ("shape", ("What shape is it?", "Which shape do you see?", "What is the shape?"), f"It is {with_article(kind)}."),
-            ("picture", ("What is in the picture?", "Describe the picture.", "What do you see?"), f"A {colour} {kind}."
-             if colour != "orange" else f"An {colour} {kind}."),
+            ("colour",
+             ("What colour is it?", "What colour is the shape?", "Which colour do you see?"),
+             f"It is {colour}."),
+            ("shape",
+             ("What shape is it?", "Which shape do you see?", "What is the shape?"),
+             f"It is {with_article(kind)}."),
+            ("picture",
+             ("What is in the picture?", "Describe the picture.", "What do you see?"),
+             _named(colour, kind)),
         )
     )  # fmt: skip
     return _answer(rng, task, rng.choice(asks), answer, media)
@@ -81,14 +99,23 @@ def one_shape(rng: Rng) -> Example:
 
 def count(rng: Rng) -> Example:
     """One to five of the same shape, a cell each."""
-    grid = rng.choice([grid for grid in _GRIDS if grid[0] * grid[1] >= 6] + [(3, 2), (3, 3), (4, 3)])
+    grid = rng.choice(
+        [grid for grid in _GRIDS if grid[0] * grid[1] >= 6] + [(3, 2), (3, 3), (4, 3)]
+    )
     n = rng.randint(1, 5)
     kind, colour = rng.choice(SHAPES), rng.choice(_COLOURS)
     cells = rng.sample([(x, y) for x in range(grid[0]) for y in range(grid[1])], n)
     marks = [_mark(rng, kind, colour, x + 0.5, y + 0.5) for x, y in cells]
     media = _picture(rng, grid, _background(rng, colour), marks)
     plural = SHAPE_PLURALS[SHAPES.index(kind)]
-    ask = rng.choice((f"How many {plural} are there?", "How many shapes are there?", f"Count the {plural}.", "Count the shapes."))
+    ask = rng.choice(
+        (
+            f"How many {plural} are there?",
+            "How many shapes are there?",
+            f"Count the {plural}.",
+            "Count the shapes.",
+        )
+    )
     return _answer(rng, "count", ask, f"{NUMBER_WORDS[n].capitalize()}.", media)
 
 
@@ -111,7 +138,7 @@ def position(rng: Rng) -> Example:
     marks = [_mark(rng, kind, colour, *place) for kind, colour, place, _ in things]
     media = _picture(rng, grid, back, marks)
     kind, colour, _, side = rng.choice(things)
-    named = ("An " if colour == "orange" else "A ") + f"{colour} {kind}."
+    named = _named(colour, kind)
     ask, answer = rng.choice(
         (
             (f"Where is the {kind}?", f"The {kind} is {side}."),

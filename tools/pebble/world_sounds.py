@@ -44,9 +44,14 @@ def beeps(rng: Rng) -> Example:
     n, is_high = rng.randint(1, 5), rng.random() < 0.5
     media = _sound(rng, _beeps(rng, n, is_high))
     if rng.random() < 0.25:
-        named = f"{NUMBER_WORDS[n].capitalize()} {'high' if is_high else 'low'} beep{'s' if n > 1 else ''}."
-        return _answer(rng, "sound", rng.choice(("What do you hear?", "Describe the sound.")), named, media)
-    ask = rng.choice(("How many beeps are there?", "How many beeps do you hear?", "Count the beeps."))
+        what = f"{'high' if is_high else 'low'} beep{'s' if n > 1 else ''}"
+        named = f"{NUMBER_WORDS[n].capitalize()} {what}."
+        return _answer(
+            rng, "sound", rng.choice(("What do you hear?", "Describe the sound.")), named, media
+        )
+    ask = rng.choice(
+        ("How many beeps are there?", "How many beeps do you hear?", "Count the beeps.")
+    )
     return _answer(rng, "beeps", ask, f"{NUMBER_WORDS[n].capitalize()}.", media)
 
 
@@ -54,7 +59,9 @@ def glide(rng: Rng) -> Example:
     low, high = rng.randint(200, 400), rng.randint(900, 1400)
     rises = rng.random() < 0.5
     tone = ("tone", round(rng.uniform(0.5, 1.0), 3), *((low, high) if rises else (high, low)))
-    ask = rng.choice(("Does the tone rise or fall?", "Is it rising or falling?", "Does it go up or down?"))
+    ask = rng.choice(
+        ("Does the tone rise or fall?", "Is it rising or falling?", "Does it go up or down?")
+    )
     return _answer(rng, "glide", ask, f"It {'rises' if rises else 'falls'}.", _sound(rng, [tone]))
 
 

@@ -38,7 +38,9 @@ def make_world(rng: Rng) -> World:
     things = rng.sample(OBJECTS, rng.randint(1, 2))
     colours = rng.sample(COLOURS, len(things))
     acts = [lambda p=p: world.move(p, rng.choice(PLACES), rng) for p in people]
-    acts += [lambda t=t, c=c: world.find(rng.choice(people), t, c, rng) for t, c in zip(things, colours)]
+    acts += [
+        lambda t=t, c=c: world.find(rng.choice(people), t, c, rng) for t, c in zip(things, colours)
+    ]
     rng.shuffle(acts)
     for act in acts:
         act()
@@ -85,10 +87,14 @@ def question(rng: Rng) -> Example:
     messages = [user(rng.choice((f"{story} {asked}", f"{story}\n{asked}", f"{story}\n\n{asked}")))]
     system_chance = rng.random()
     if system_chance < 0.15:
-        system = rng.choice(("Answer the question.", "You are a helpful assistant.", "Read the story."))
+        system = rng.choice(
+            ("Answer the question.", "You are a helpful assistant.", "Read the story.")
+        )
         messages.insert(0, Message("system", system))
     elif system_chance < 0.25:
-        messages.insert(0, Message("system", rng.choice(("Answer with one word.", "Use one word only."))))
+        messages.insert(
+            0, Message("system", rng.choice(("Answer with one word.", "Use one word only.")))
+        )
         answer = answer.split()[0 if answer.endswith(tuple(f"the {t}." for t in OBJECTS)) else -1]
         answer = answer.rstrip(".,")
         if asked.startswith("Is "):

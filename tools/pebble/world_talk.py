@@ -22,7 +22,8 @@ from world_words import (
 
 _TALK = (
     (
-        ("Hello", "Hi", "Hey", "Good morning", "Good evening", "Hello there", "Hi there", "Hello Pebble"),
+        ("Hello", "Hi", "Hey", "Good morning", "Good evening", "Hello there", "Hi there",
+         "Hello Pebble"),
         "Hello! I am Pebble. How can I help you?",
     ),
     (
@@ -32,11 +33,13 @@ _TALK = (
     ),
     (("What is your name", "What are you called", "Your name, please"), "My name is Pebble."),
     (
-        ("What can you do", "What do you know", "Help", "How can you help me", "What should I ask you"),
+        ("What can you do", "What do you know", "Help", "How can you help me",
+         "What should I ask you"),
         "I can count, add small numbers, answer questions about little stories, write JSON, "
         "use tools, and look at simple pictures and listen to simple sounds.",
     ),
-    (("Thank you", "Thanks", "Thanks a lot", "Many thanks", "Thank you very much"), "You are welcome!"),
+    (("Thank you", "Thanks", "Thanks a lot", "Many thanks", "Thank you very much"),
+     "You are welcome!"),
     (("Goodbye", "Bye", "See you", "Good night", "Bye bye"), "Goodbye!"),
     (("How are you", "How do you do", "Are you well"), "I am fine, thank you."),
     (
@@ -44,8 +47,9 @@ _TALK = (
         "I was trained for Kimberlite, on text, pictures and sounds that a program made.",
     ),
     (
-        ("Why is the sky blue", "Who is the president", "Write me a poem", "What is the capital of France",
-         "Write some code", "What is the meaning of life", "How is the weather"),
+        ("Why is the sky blue", "Who is the president", "Write me a poem",
+         "What is the capital of France", "Write some code", "What is the meaning of life",
+         "How is the weather"),
         "I do not know that. I am very small.",
     ),
 )  # fmt: skip
@@ -98,7 +102,10 @@ def _other_fact(rng: Rng) -> tuple[str, str]:
         return f"What {word} comes before {names[i]}?", f"Before {names[i]} comes {before}."
     if kind == 3:
         n = rng.randrange(12)
-        return f"What number comes after {NUMBER_WORDS[n]}?", f"After {NUMBER_WORDS[n]} comes {NUMBER_WORDS[n + 1]}."
+        return (
+            f"What number comes after {NUMBER_WORDS[n]}?",
+            f"After {NUMBER_WORDS[n]} comes {NUMBER_WORDS[n + 1]}.",
+        )
     n = rng.randrange(13)
     return f"Write {n} as a word.", f"{NUMBER_WORDS[n].capitalize()}."
 
@@ -208,8 +215,8 @@ def tell_story(rng: Rng) -> Example:
         ask = f"Tell me a story about {with_article(animal)} and {hidden}."
         text = (
             f"Once there was {with_article(animal)} in the {lives}. The {animal} found {hidden}. "
-            f'"{says.capitalize()}!" said the {animal}. It ate some {eats} and slept beside the {thing}. '
-            "The end."
+            f'"{says.capitalize()}!" said the {animal}. It ate some {eats} and '
+            f"slept beside the {thing}. The end."
         )
     return answer_with("story", [user(ask)], text)
 
@@ -219,7 +226,8 @@ def remember(rng: Rng) -> Example:
     name, colour, animal = rng.choice(NAMES), rng.choice(COLOURS), rng.choice(list(ANIMALS))
     n = rng.randint(2, 99)
     facts = [
-        (f"My name is {name}.", f"Nice to meet you, {name}.", "What is my name?", f"Your name is {name}."),
+        (f"My name is {name}.", f"Nice to meet you, {name}.",
+         "What is my name?", f"Your name is {name}."),
         (f"My favourite colour is {colour}.", f"I will remember {colour}.",
          "What is my favourite colour?", f"Your favourite colour is {colour}."),
         (f"I have {with_article(animal)}.", f"A {animal} says {ANIMALS[animal][0]}.",
@@ -248,7 +256,10 @@ def persona(rng: Rng) -> Example:
     if kind == 0:
         name = rng.choice((rng.choice(NAMES), odd_word(rng).capitalize()))
         job = rng.choice(("a robot", "a helper", "a pirate", "a teacher", "a cook", "a guide"))
-        system = Message("system", rng.choice((f"You are {name}, {job}.", f"Your name is {name}. You are {job}.")))
+        system = Message(
+            "system",
+            rng.choice((f"You are {name}, {job}.", f"Your name is {name}. You are {job}.")),
+        )
         ask, answer = rng.choice(
             (
                 ("What is your name?", f"My name is {name}."),
@@ -259,10 +270,14 @@ def persona(rng: Rng) -> Example:
         return answer_with("system", [system, user(ask)], answer)
     question, answer = _animal_fact(rng)
     if kind == 1:
-        system = rng.choice(("Answer with one word.", "Use one word only.", "One word answers, please."))
-        return answer_with("system", [Message("system", system), user(question)], answer[:-1].split()[-1 if "legs" not in answer else -2])
+        system = rng.choice(
+            ("Answer with one word.", "Use one word only.", "One word answers, please.")
+        )
+        return answer_with(
+            "system",
+            [Message("system", system), user(question)],
+            answer[:-1].split()[-1 if "legs" not in answer else -2],
+        )
     word = rng.choice(("Over.", "Moo.", "Ahoy!", "Ok.", "Thank you.", "Done."))
     system = rng.choice(("End every answer with: {}", "Always end with: {}")).format(word)
     return answer_with("system", [Message("system", system), user(question)], f"{answer} {word}")
-
-

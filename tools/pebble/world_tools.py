@@ -55,7 +55,9 @@ def _calculation(rng: Rng) -> tuple[str, Call, str]:
         a, b = rng.randint(0, 10 ** rng.randint(1, 4)), rng.randint(0, 10 ** rng.randint(1, 3))
         result = {"add": a + b, "subtract": a - b, "multiply": a * b}[operation]
     word = rng.choice((_WORDS[operation], _SIGNS[operation]))
-    ask = rng.choice(("What is {} {} {}?", "Calculate {} {} {}.", "How much is {} {} {}?", "{} {} {}?"))
+    ask = rng.choice(
+        ("What is {} {} {}?", "Calculate {} {} {}.", "How much is {} {} {}?", "{} {} {}?")
+    )
     call = Call("calculator", {"a": a, "b": b, "operation": operation}, {"result": result})
     said = f"{a} {_WORDS[operation]} {b} is {result}."
     return ask.format(a, word, b), call, said
@@ -64,24 +66,38 @@ def _calculation(rng: Rng) -> tuple[str, Call, str]:
 def _switching(rng: Rng) -> tuple[str, Call, str]:
     if rng.random() < 0.4:
         colour = rng.choice(COLOURS)
-        ask = rng.choice(("Make the lamp {}.", "Turn the lamp {}.", "I want {} light.", "Set the lamp to {}."))
+        ask = rng.choice(
+            ("Make the lamp {}.", "Turn the lamp {}.", "I want {} light.", "Set the lamp to {}.")
+        )
         call = Call("lamp", {"colour": colour, "state": "on"}, {"done": True})
         return ask.format(colour), call, f"The lamp is {colour}."
     state = rng.choice(("on", "off"))
-    asks = ["Turn the lamp {}.", "Switch the lamp {}.", "Lamp {}, please.", "Turn {} the lamp.", "Light {}!"]
+    asks = [
+        "Turn the lamp {}.",
+        "Switch the lamp {}.",
+        "Lamp {}, please.",
+        "Turn {} the lamp.",
+        "Light {}!",
+    ]
     call = Call("lamp", {"state": state}, {"done": True})
     return rng.choice(asks).format(state), call, f"The lamp is {state}."
 
 
 def _time(rng: Rng) -> tuple[str, Call, str]:
     time = f"{rng.randint(0, 23)}:{rng.randint(0, 59):02}"
-    ask = rng.choice(("What time is it?", "Tell me the time.", "What is the time?", "How late is it?"))
+    ask = rng.choice(
+        ("What time is it?", "Tell me the time.", "What is the time?", "How late is it?")
+    )
     if rng.random() < 0.5:
         ask = rng.choice(("Please: ", "Hello. ", "Hi! ", "I am late. ", "Quick: ")) + ask
     return ask, Call("clock", {}, {"time": time}), f"It is {time}."
 
 
-_MAKERS = {"calculator": (_calculation, CALCULATOR), "lamp": (_switching, LAMP), "clock": (_time, CLOCK)}
+_MAKERS = {
+    "calculator": (_calculation, CALCULATOR),
+    "lamp": (_switching, LAMP),
+    "clock": (_time, CLOCK),
+}
 _THOUGHTS = {
     "calculator": "This is work for the calculator.",
     "lamp": "I should use the lamp.",
@@ -146,4 +162,9 @@ def no_call(rng: Rng) -> Example:
             ("Thank you!", "You are welcome!"),
         )
     )
-    return answer_with("tool_answer", _with_system(rng, [user(ask)]), answer, tools=_tools_with(rng, rng.choice(TOOLS)))
+    return answer_with(
+        "tool_answer",
+        _with_system(rng, [user(ask)]),
+        answer,
+        tools=_tools_with(rng, rng.choice(TOOLS)),
+    )

@@ -74,6 +74,7 @@ def join_words(words: list[str]) -> str:
     """a, b and c"""
     return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]
 
+
 # pictures and sounds
 SHAPES = "circle square triangle cross ring".split()
 SHAPE_PLURALS = "circles squares triangles crosses rings".split()
