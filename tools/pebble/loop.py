@@ -1,4 +1,5 @@
-"""The training loop: steps, a line of the log now and then, a checkpoint every ten minutes."""
+"""The training loop: steps, a line of the log now and then, a checkpoint every ten minutes; and
+which optimiser moves what."""
 
 import json
 import os
@@ -21,6 +22,7 @@ _CHECKPOINT_SECONDS = 600
 _LOG_STEPS = 20
 _EVALUATE_STEPS = 250
 _EVALUATE_EXAMPLES = 600
+_LONG = 4096
 
 
 class TrainingBatches(torch.utils.data.IterableDataset):
@@ -59,6 +61,22 @@ def shares_right(batches: list[Batch], predicted: Callable[[Batch], Tensor]) -> 
     return {task: round(sum(hits) / len(hits), 4) for task, hits in sorted(right.items())}
 
 
+def make_optimizers(model: nn.Module, matrices: list[Tensor]) -> list[torch.optim.Optimizer]:
+    """Muon for `matrices`, AdamW for everything else. Muon's steps do not grow with the width of
+    the input, which is what makes 6912 pixels learnable at the rate of 192 features; vectors as
+    long as that get a small share of the rate."""
+    taken = {id(p) for p in matrices}
+    rest = [p for p in model.parameters() if id(p) not in taken]
+    groups = [
+        {"params": [p for p in rest if p.ndim > 1], "weight_decay": 0.01},
+        {"params": [p for p in rest if p.ndim == 1 and p.numel() < _LONG], "weight_decay": 0.0},
+    ]
+    if long := [p for p in rest if p.ndim == 1 and p.numel() >= _LONG]:
+        groups.append({"params": long, "weight_decay": 0.0, "share": 0.05})
+    muon = torch.optim.Muon(matrices, weight_decay=0.05, adjust_lr_fn="match_rms_adamw")
+    return [muon, torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)]
+
+
 class Loop:
     """Trains `module` in FOLDER; `checkpoint` is the file's name there. `stage_index` and `step`
     are where it is, as read from the checkpoint."""
@@ -74,8 +92,9 @@ class Loop:
             return
         state = torch.load(path, weights_only=True)
         module.load_state_dict(state["model"])
-        for optimizer, saved in zip(optimizers, state["optimizers"]):
-            optimizer.load_state_dict(saved)
+        if state["step"] > 0:  # every stage starts with fresh moments
+            for optimizer, saved in zip(optimizers, state["optimizers"]):
+                optimizer.load_state_dict(saved)
         torch.set_rng_state(state["rng"])
         self.stage_index, self.step = state["stage_index"], state["step"]
         self.seconds = state["seconds"]
@@ -111,7 +130,7 @@ class Loop:
         nn.utils.clip_grad_norm_([p for p in self.module.parameters() if p.requires_grad], 1.0)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * group.get("share", 1.0)
             optimizer.step()
             optimizer.zero_grad()
         self.step += 1

@@ -14,23 +14,16 @@ import torch
 from tokenizers import Tokenizer
 
 import bpe
-from loop import SEED, Loop, shares_right
+from loop import SEED, Loop, make_optimizers, shares_right
 from pebble import Batch, Pebble
 from stages import STAGES
 
 
-def make_optimizers(model: Pebble) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices between vectors of the stream, AdamW for everything else."""
-    text = model.official.model.language_model
-    matrices = [p for p in text.layers.parameters() if p.ndim == 2]
-    taken = {id(p) for p in matrices}
-    rest = [p for p in model.parameters() if id(p) not in taken]
-    groups = [
-        {"params": [p for p in rest if p.ndim > 1], "weight_decay": 0.01},
-        {"params": [p for p in rest if p.ndim == 1], "weight_decay": 0.0},
-    ]
-    muon = torch.optim.Muon(matrices, weight_decay=0.05, adjust_lr_fn="match_rms_adamw")
-    return [muon, torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)]
+def matrices_of(model: Pebble) -> list[torch.nn.Parameter]:
+    """All but the tables that are looked up."""
+    base = model.official.model
+    parts = (base.language_model.layers, base.embed_vision, base.embed_audio)
+    return [p for part in parts for p in part.parameters() if p.ndim == 2]
 
 
 def tokenizer_in(out: Path) -> Tokenizer:
@@ -47,7 +40,7 @@ def train(out: Path, last: str) -> None:
     out.mkdir(parents=True, exist_ok=True)
     tokenizer = tokenizer_in(out)
     model = Pebble(SEED)
-    loop = Loop(out, model, make_optimizers(model), "checkpoint.pt")
+    loop = Loop(out, model, make_optimizers(model, matrices_of(model)), "checkpoint.pt")
     predict = torch.compile(model.predict, dynamic=False)
 
     def forward(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:

@@ -12,22 +12,10 @@ import torch
 
 import export
 from drafter import N_DRAFTS, Drafter, after, ask, keep_keys_and_values
-from loop import SEED, Loop
+from loop import SEED, Loop, make_optimizers
 from pebble import Batch
 from stages import DRAFTER
 from train import tokenizer_in
-
-
-def make_optimizers(model: Drafter) -> list[torch.optim.Optimizer]:
-    matrices = [p for p in model.official.model.layers.parameters() if p.ndim == 2]
-    taken = {id(p) for p in matrices}
-    rest = [p for p in model.parameters() if id(p) not in taken]
-    groups = [
-        {"params": [p for p in rest if p.ndim > 1], "weight_decay": 0.01},
-        {"params": [p for p in rest if p.ndim == 1], "weight_decay": 0.0},
-    ]
-    muon = torch.optim.Muon(matrices, weight_decay=0.02, adjust_lr_fn="match_rms_adamw")
-    return [muon, torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)]
 
 
 def train(out: Path) -> None:
@@ -35,7 +23,8 @@ def train(out: Path) -> None:
     pebble = export.load(out / "checkpoint.pt")
     keep_keys_and_values(pebble)
     drafter = Drafter(SEED)
-    loop = Loop(out, drafter, make_optimizers(drafter), "drafter-checkpoint.pt")
+    matrices = [p for p in drafter.official.model.layers.parameters() if p.ndim == 2]
+    loop = Loop(out, drafter, make_optimizers(drafter, matrices), "drafter-checkpoint.pt")
     if loop.stage_index > 0:
         return
     ask_fast = torch.compile(lambda batch: ask(pebble, batch), dynamic=False)
