@@ -39,11 +39,11 @@ def _mix(*parts: tuple[float, dict[Generator, float]]) -> dict[Generator, float]
 
 STAGES = (
     Stage("text", world.TEXT, 1800, _SHORT, 3e-3, 1e-3),
-    Stage("pictures", _mix((0.4, world.TEXT), (0.6, world.PICTURES)), 1800, _SHORT, 2e-3, 8e-4),
+    Stage("pictures", _mix((0.5, world.TEXT), (0.5, world.PICTURES)), 1800, _SHORT, 2e-3, 8e-4),
     Stage(
         "sounds",
-        _mix((0.35, world.TEXT), (0.25, world.PICTURES), (0.4, world.SOUNDS)),
-        900,
+        _mix((0.45, world.TEXT), (0.2, world.PICTURES), (0.35, world.SOUNDS)),
+        1000,
         _SHORT,
         1.5e-3,
         5e-4,
