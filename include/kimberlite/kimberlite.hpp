@@ -44,12 +44,12 @@ using Progress = std::function<void(std::string_view what, double fraction)>;
 enum class KvCacheType : uint8_t { f32, f16, q8_0 };
 
 struct ModelOptions {
-  std::string device;           // "" = best; an index, a part of the name, a vendor or a UUID
-  bool validation = false;      // Vulkan validation layer, with synchronisation validation
-  bool precise = false;         // float32 activations everywhere, and KvCacheType::f32 by default
+  std::string device;       // "" = best; an index, a part of the name, a vendor or a UUID
+  bool validation = false;  // Vulkan validation layer, with synchronisation validation
+  bool precise = false;     // float32 activations everywhere, and KvCacheType::f32 by default
   std::optional<uint32_t> gpu_layers;  // layers in GPU memory; default: as many as fit
-  std::string cache_dir;        // pipelines and probe results; "" = the user's cache folder
-  Progress progress;            // of checking the driver and loading weights
+  std::string cache_dir;               // pipelines and probe results; "" = the user's cache folder
+  Progress progress;                   // of checking the driver and loading weights
 };
 
 struct SessionOptions {
@@ -71,9 +71,9 @@ struct SamplingOptions {
 
 struct GenerateOptions {
   SamplingOptions sampling;
-  uint32_t max_tokens = 0;         // 0 = until the context is full
-  std::vector<int32_t> stop_ids;   // beside the model's own end-of-generation tokens
-  bool ignore_end = false;         // do not stop at the model's own end tokens
+  uint32_t max_tokens = 0;        // 0 = until the context is full
+  std::vector<int32_t> stop_ids;  // beside the model's own end-of-generation tokens
+  bool ignore_end = false;        // do not stop at the model's own end tokens
 };
 
 struct TokenEvent {
@@ -81,7 +81,14 @@ struct TokenEvent {
   std::string_view text;  // whole UTF-8 characters; may be empty while one is incomplete
 };
 
-enum class StopReason : uint8_t { end_token, stop_id, max_tokens, context_full, callback, cancelled };
+enum class StopReason : uint8_t {
+  end_token,
+  stop_id,
+  max_tokens,
+  context_full,
+  callback,
+  cancelled
+};
 
 struct GenerateResult {
   StopReason reason = StopReason::end_token;

@@ -248,6 +248,12 @@ Result<ModelConfig> read_config(const GgufFile& file) {
         fmt::format("{}: {} is {}, supported beside experts are multiples of {}", file.path(),
                     key("embedding_length"), config.width, kernels::kPanelRows)};
   }
+  if (config.experts.n != 0 && config.per_layer_width != 0) {
+    return Error{ErrorCode::unsupported,
+                 fmt::format("{}: {} is {} and {} is {}, supported is one of the two", file.path(),
+                             key("expert_count"), config.experts.n,
+                             key("embedding_length_per_layer_input"), config.per_layer_width)};
+  }
   KL_TRY(read_layers(file, config));
   KL_TRY(read_shared_kv(file, config));
   return config;

@@ -106,6 +106,10 @@ TEST(EngineTest, ImpossibleExpertsAreRefused) {
   file.set_u32("gemma4.expert_feed_forward_length", 128);
   expect_error(file.open(), ErrorCode::bad_file, {"ffn_down_exps.weight", "[48, 256, 128]"});
   file.set_u32("gemma4.expert_feed_forward_length", 64);
+  file.set_u32("gemma4.embedding_length_per_layer_input", 256);
+  expect_error(file.open(), ErrorCode::unsupported,
+               {"expert_count is 48", "embedding_length_per_layer_input is 256"});
+  file.set_u32("gemma4.embedding_length_per_layer_input", 0);
   file.rename("blk.2.ffn_down_exps.scale", "blk.2.ffn_down_exps.scalf");
   expect_error(file.open(), ErrorCode::bad_file, {"no tensor blk.2.ffn_down_exps.scale"});
 }

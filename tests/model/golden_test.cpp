@@ -144,6 +144,26 @@ TEST_P(RouterGoldenTest, ChoicesAndWeightsOfEveryLayerAgree) {
   EXPECT_LE(worst, 1e-4);
 }
 
+/// Whatever stands between two products is part of one of them or of a norm.
+TEST_P(GoldenTest, ALayerTakesFewDispatches) {
+  for (const bool is_precise : {true, false}) {
+    TinyModel model(GetParam(), golden_.seed, formats::GgmlType::q4_0,
+                    is_precise ? precise() : runtime::EngineOptions{});
+    const model::ModelConfig& config = model.engine().config();
+    DecoderRun run(model, kernels::KvType::f16);
+    for (uint32_t i = 0; i < config.n_layers; ++i) {
+      // Products, RoPE and attention, norms; routing and experts; per-layer inputs. One more where
+      // the keys are split over workgroups.
+      uint32_t n = 8;
+      if (config.experts.n != 0) n = 12;
+      if (config.per_layer_width != 0) n = 12;
+      const uint32_t actual = run.n_dispatches(i + 1) - run.n_dispatches(i);
+      EXPECT_GE(actual, n) << "layer " << i;
+      EXPECT_LE(actual, n + 1) << "layer " << i;
+    }
+  }
+}
+
 /// Promise 1 rests on this: a pass of n columns is n passes of one, bit for bit, cache included.
 TEST_P(GoldenTest, ColumnsEqualSinglePasses) {
   for (const bool is_precise : {true, false}) {

@@ -73,6 +73,11 @@ class DecoderRun {
   /// The residual stream after `n_layers` layers, n * width.
   std::vector<float> residual(const std::vector<int32_t>& tokens, uint32_t first_position,
                               uint32_t n_layers);
+  /// Of a pass of one column through the first layers, the embedding and the result's norm
+  /// included.
+  uint32_t n_dispatches(uint32_t n_layers) {
+    return make_pass({1, n_layers, false}).executable->n_dispatches();
+  }
   /// Makes `kept` serve temporaries of the decoder's graph, by their names. Before the first pass.
   void keep(std::vector<std::string> names) { kept_names_ = std::move(names); }
   /// What the last pass left in one of them.

@@ -69,6 +69,7 @@ TEST_F(ProbeTest, ThisDriverPasses) {
   request.tables = {{GgmlType::q6_k, LinearClass::f32}};
   request.experts = {
       {GgmlType::q4_0, kernels::pick_linear_class(GgmlType::q4_0, 4096, 4096, caps_, false)}};
+  request.gated = request.matrices;
   request.attention = {kSliding, kFull, kFullInSegments};
   std::vector<double> fractions;
   request.progress = [&](double fraction) { fractions.push_back(fraction); };
@@ -94,7 +95,10 @@ TEST_F(ProbeTest, EveryKindOfMatrixAndCachePasses) {
     request = {};
     request.matrices = {kind};
     request.tables = {kind};
-    if (kind.type == GgmlType::q4_0 || kind.type == GgmlType::q8_0) request.experts = {kind};
+    if (kind.type == GgmlType::q4_0 || kind.type == GgmlType::q8_0) {
+      request.experts = {kind};
+      request.gated = {kind};
+    }
     request.known.checked = {"rms_norm", "sample"};
     EXPECT_THAT(run_probe(request).warnings, ElementsAre());
   }
