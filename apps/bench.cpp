@@ -118,6 +118,7 @@ Result<BenchRow> Bench::generate(uint32_t n_generate, uint32_t n_depth) {
   const auto figures = decode_figures(*session_);
   if (!figures.ok()) return figures.error();
   row.bytes_per_token = figures->bytes_touched;
+  row.loop.n_dispatches = figures->n_dispatches;
   return row;
 }
 

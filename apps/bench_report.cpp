@@ -52,6 +52,7 @@ Json counters_json(const BenchReport& report) {
           {"submits_per_step", per_step(loop.submits, loop)},
           {"records_per_step", per_step(loop.records, loop)},
           {"allocations_per_step", per_step(loop.allocations, loop)},
+          {"dispatches_per_step", loop.n_dispatches},
           {"growths", loop.growths},
           {"pipelines", now.n_pipelines},
           {"pipeline_seconds", now.pipeline_seconds},
@@ -125,10 +126,11 @@ void print_report_md(const BenchReport& report) {
              now.load_seconds, now.n_pipelines, now.pipeline_seconds,
              size_text(now.peak_host_bytes), size_text(now.peak_device_bytes));
   fmt::print(
-      "token loop, per step: {:.3g} submits, {:.3g} records, {:.3g} allocations; the KV cache grew "
-      "{} times\n",
-      per_step(loop.submits, loop), per_step(loop.records, loop), per_step(loop.allocations, loop),
-      loop.growths);
+      "token loop, per step: {} dispatches, {:.3g} submits, {:.3g} records, {:.3g} allocations; "
+      "the "
+      "KV cache grew {} times\n",
+      loop.n_dispatches, per_step(loop.submits, loop), per_step(loop.records, loop),
+      per_step(loop.allocations, loop), loop.growths);
   if (report.nodes.empty()) return;
   fmt::print("\n| node | kernel | us | GB/s |\n| ---- | ------ | -: | ---: |\n");
   for (const NodeFigures& node : report.nodes) {

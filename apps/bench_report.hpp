@@ -15,7 +15,8 @@ struct LoopCounters {
   uint64_t submits = 0;
   uint64_t records = 0;
   uint64_t allocations = 0;
-  uint64_t growths = 0;  // of the KV cache, among the allocations
+  uint64_t growths = 0;       // of the KV cache, among the allocations
+  uint32_t n_dispatches = 0;  // of one step
 };
 
 struct BenchRow {

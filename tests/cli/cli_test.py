@@ -436,6 +436,7 @@ class Measure(CliTest):
         self.assertGreater(out["rows"][2]["gb_per_second"], 0)
         self.assertGreater(out["device"]["copy_gb_per_second"], 0)
         self.assertEqual(out["counters"]["records_per_step"], 0)
+        self.assertGreater(out["counters"]["dispatches_per_step"], 8)
         self.assertEqual(out["counters"]["allocations_per_step"], 0)
         self.assertEqual(out["counters"]["growths"], 0)
         self.assertGreater(len(out["profile"]), 10)
