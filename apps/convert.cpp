@@ -31,7 +31,8 @@ int convert(const ConvertArguments& arguments) {
 }  // namespace
 
 void add_convert(CLI::App& app, int& result) {
-  CLI::App& command = *app.add_subcommand("convert", "a Hugging Face folder to a GGUF file");
+  CLI::App& command = *app.add_subcommand(
+      "convert", "a Hugging Face folder, of a model or a drafter, to a GGUF file");
   auto arguments = std::make_shared<ConvertArguments>();
   command.add_option("DIR", arguments->folder, "with config.json, safetensors, tokenizer.json")
       ->required()
@@ -44,6 +45,8 @@ void add_convert(CLI::App& app, int& result) {
                   "matrices: f32, f16, bf16, q8_0 or q4_0 [bf16]")
       ->check(CLI::IsMember({"f32", "f16", "bf16", "q8_0", "q4_0"}))
       ->option_text("TYPE");
+  command.add_flag("--mmproj", arguments->options.mmproj,
+                   "write the projector of pictures and sounds, not the text model");
   command.add_flag("--force", arguments->options.overwrite, "replace an existing file");
   command.add_flag("--json", arguments->json, "one object");
   command.callback([arguments, &result] { result = convert(*arguments); });

@@ -60,13 +60,14 @@ Result<FileInfo> inspect_file(const std::string& path);
 
 struct ConvertFileOptions {
   std::string type = "bf16";  // f32, f16, bf16, q8_0, q4_0
+  bool mmproj = false;        // the projector of pictures and sounds, not the text model
   bool overwrite = false;
   Progress progress;
   std::function<bool()> cancelled;  // asked now and then; true stops, and leaves no file
 };
 
-/// Hugging Face folder to GGUF. Returns notes for the user, one a line. Errors: io, bad_file,
-/// unsupported, invalid_argument, cancelled; no half file is left.
+/// Hugging Face folder of a model or a drafter to GGUF. Returns notes for the user, one a line.
+/// Errors: io, bad_file, unsupported, invalid_argument, cancelled; no half file is left.
 Result<std::vector<std::string>> convert_file(const std::string& folder, const std::string& out,
                                               const ConvertFileOptions& options);
 

@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
+#include <span>
 #include <string>
 
 #include "formats/gguf_parse.hpp"
@@ -14,7 +16,6 @@ namespace {
 constexpr uint64_t kMaxLayers = 512;
 constexpr uint64_t kMaxHeads = 1024;
 constexpr uint64_t kMaxHeadDim = 1024;
-constexpr uint64_t kMaxWidth = 1 << 20;
 constexpr uint64_t kMaxVocab = 1 << 20;
 constexpr uint64_t kMaxContext = 1 << 24;
 constexpr uint64_t kMaxExperts = 1 << 10;
@@ -35,36 +36,25 @@ Status refuse_other_variants(const JsonObject& text) {
   return {};
 }
 
-Status read_sizes(const JsonObject& text, HfTextConfig& c) {
+Status read_sizes(const JsonObject& text, bool of_drafter, HfTextConfig& c) {
   KL_ASSIGN(c.n_layers, text.u64("num_hidden_layers", 1, kMaxLayers));
   KL_ASSIGN(c.hidden, text.u64("hidden_size", 1, kMaxWidth));
   KL_ASSIGN(c.ffn, text.u64("intermediate_size", 1, kMaxWidth));
   KL_ASSIGN(c.n_heads, text.u64("num_attention_heads", 1, kMaxHeads));
   KL_ASSIGN(c.n_kv_sliding, text.u64("num_key_value_heads", 1, c.n_heads));
   KL_ASSIGN(c.head_dim_sliding, text.u64("head_dim", 2, kMaxHeadDim));
-  KL_ASSIGN(c.head_dim_full, text.u64_or("global_head_dim", c.head_dim_sliding, 2, kMaxHeadDim));
   KL_ASSIGN(c.window, text.u64("sliding_window", 1, kMaxContext));
   KL_ASSIGN(c.context, text.u64("max_position_embeddings", 1, kMaxContext));
   KL_ASSIGN(c.n_vocab, text.u64("vocab_size", 1, kMaxVocab));
-  KL_ASSIGN(c.n_shared_kv, text.u64_or("num_kv_shared_layers", 0, 0, c.n_layers - 1));
+  const uint64_t max_shared = of_drafter ? c.n_layers : c.n_layers - 1;
+  KL_ASSIGN(c.n_shared_kv, text.u64_or("num_kv_shared_layers", 0, 0, max_shared));
   KL_ASSIGN(c.double_wide_mlp, text.boolean_or("use_double_wide_mlp", false));
   KL_ASSIGN(c.k_is_v, text.boolean_or("attention_k_eq_v", false));
   KL_ASSIGN(c.tied_embeddings, text.boolean_or("tie_word_embeddings", true));
-  // transformers reads the full layers' own count only together with attention_k_eq_v.
-  c.n_kv_full = c.n_kv_sliding;
-  if (c.k_is_v) {
-    KL_ASSIGN(c.n_kv_full, text.u64_or("num_global_key_value_heads", c.n_kv_sliding, 1, c.n_heads));
-  }
   KL_ASSIGN(c.rms_eps, text.number_or("rms_norm_eps", 1e-6));
   KL_ASSIGN(c.softcap, text.number_or("final_logit_softcapping", 0.0));
   if (!(c.rms_eps > 0.0))
     return text.error("rms_norm_eps", fmt::format("{} is not above 0", c.rms_eps));
-  for (const uint64_t n_kv : {c.n_kv_sliding, c.n_kv_full}) {
-    if (c.n_heads % n_kv != 0) {
-      return text.error("num_key_value_heads",
-                        fmt::format("{} query heads are no multiple of {}", c.n_heads, n_kv));
-    }
-  }
   return {};
 }
 
@@ -117,6 +107,103 @@ Status read_layer_types(const JsonObject& text, HfTextConfig& c) {
   return {};
 }
 
+/// What the layers of a kind have in common, by layer.
+struct LayerSizes {
+  std::vector<uint64_t> head_dim, n_kv;
+};
+
+// A layer of per_layer_config: what it has otherwise than the model at large.
+Status read_exceptions(const JsonObject& text, const JsonObject& layer, uint64_t index,
+                       const HfTextConfig& c, LayerSizes& sizes) {
+  for (const auto& [key, value] : layer.json().items()) {
+    if (key == "head_dim") {
+      KL_ASSIGN(sizes.head_dim[index], layer.u64(key, 2, kMaxHeadDim));
+    } else if (key == "num_key_value_heads") {
+      KL_ASSIGN(sizes.n_kv[index], layer.u64(key, 1, c.n_heads));
+    } else if (const Json* general = text.find(key); general == nullptr || *general != value) {
+      return unsupported(
+          layer, fmt::format("{} is {}, the model's is {}; of what differs by layer convert reads "
+                             "head_dim and num_key_value_heads",
+                             printable(key), shown(value), general ? shown(*general) : "missing"));
+    }
+  }
+  return {};
+}
+
+// The one value of all sliding and of all full layers.
+Status share_by_kind(const JsonObject& text, std::string_view key, const HfTextConfig& c,
+                     std::span<const uint64_t> values, uint64_t& sliding, uint64_t& full) {
+  for (const bool is_sliding : {true, false}) {
+    const auto found = std::ranges::find(c.sliding, is_sliding);
+    if (found == c.sliding.end()) continue;
+    const auto first = static_cast<uint64_t>(found - c.sliding.begin());
+    for (uint64_t i = first; i < c.n_layers; ++i) {
+      if (c.sliding[i] != is_sliding || values[i] == values[first]) continue;
+      return unsupported(text, fmt::format("per_layer_config: {} is {} in layer {} and {} in layer "
+                                           "{}, both of them {} layers",
+                                           key, values[first], first, values[i], i,
+                                           is_sliding ? "sliding" : "full"));
+    }
+    (is_sliding ? sliding : full) = values[first];
+  }
+  return {};
+}
+
+// The layer that a key of per_layer_config names: digits, perhaps with zeros before them.
+Result<uint64_t> read_layer_index(const JsonObject& table, std::string_view key,
+                                  uint64_t n_layers) {
+  uint64_t index = 0;
+  const auto [end, code] = std::from_chars(key.data(), key.data() + key.size(), index);
+  if (code != std::errc() || end != key.data() + key.size() || index >= n_layers) {
+    return table.error(key, fmt::format("expected a layer below {}", n_layers));
+  }
+  return index;
+}
+
+// What newer versions of transformers write in place of the released files' global_head_dim and
+// num_global_key_value_heads: {"05": {"head_dim": 512, "num_key_value_heads": 1}, ..}.
+Status read_layer_table(const JsonObject& text, HfTextConfig& c) {
+  KL_ASSIGN(const auto table, text.object("per_layer_config"));
+  LayerSizes sizes{std::vector(c.n_layers, c.head_dim_sliding),
+                   std::vector(c.n_layers, c.n_kv_sliding)};
+  for (const auto& [key, value] : table.json().items()) {
+    KL_ASSIGN(const uint64_t index, read_layer_index(table, key, c.n_layers));
+    KL_ASSIGN(const auto layer, table.object(key));
+    KL_TRY(read_exceptions(text, layer, index, c, sizes));
+  }
+  KL_TRY(share_by_kind(text, "head_dim", c, sizes.head_dim, c.head_dim_sliding, c.head_dim_full));
+  return share_by_kind(text, "num_key_value_heads", c, sizes.n_kv, c.n_kv_sliding, c.n_kv_full);
+}
+
+// transformers reads the full layers' own count of heads only together with attention_k_eq_v.
+Status read_full_layers(const JsonObject& text, HfTextConfig& c) {
+  const bool has_table = text.has("per_layer_config");
+  c.head_dim_full = 512;
+  c.n_kv_full = c.n_kv_sliding;
+  if (has_table) KL_TRY(read_layer_table(text, c));
+  KL_ASSIGN(const auto dim, text.u64_or("global_head_dim", c.head_dim_full, 2, kMaxHeadDim));
+  uint64_t n_kv = c.n_kv_full;
+  if (c.k_is_v) {
+    KL_ASSIGN(n_kv, text.u64_or("num_global_key_value_heads", c.n_kv_full, 1, c.n_heads));
+  }
+  constexpr std::string_view kConflict = "{}, per_layer_config says {}";
+  if (has_table && dim != c.head_dim_full) {
+    return text.error("global_head_dim", fmt::format(kConflict, dim, c.head_dim_full));
+  }
+  if (has_table && n_kv != c.n_kv_full) {
+    return text.error("num_global_key_value_heads", fmt::format(kConflict, n_kv, c.n_kv_full));
+  }
+  c.head_dim_full = dim;
+  c.n_kv_full = n_kv;
+  for (const uint64_t n : {c.n_kv_sliding, c.n_kv_full}) {
+    if (c.n_heads % n != 0) {
+      return text.error("num_key_value_heads",
+                        fmt::format("{} query heads are no multiple of {}", c.n_heads, n));
+    }
+  }
+  return {};
+}
+
 Status read_rope(const JsonObject& text, HfTextConfig& c) {
   double rotated = 0.25;
   c.rope_base_full = 1e6;
@@ -162,13 +249,16 @@ Result<std::optional<uint64_t>> read_token_id(const JsonObject& config, std::str
   return std::optional(member->get<uint64_t>());
 }
 
-Result<HfTextConfig> read_text_config(const JsonObject& text) {
+}  // namespace
+
+Result<HfTextConfig> read_hf_text_config(const JsonObject& text, bool of_drafter) {
   HfTextConfig c{};
   KL_TRY(refuse_other_variants(text));
-  KL_TRY(read_sizes(text, c));
+  KL_TRY(read_sizes(text, of_drafter, c));
   KL_TRY(read_per_layer_inputs(text, c));
   KL_TRY(read_experts(text, c));
   KL_TRY(read_layer_types(text, c));
+  KL_TRY(read_full_layers(text, c));
   KL_TRY(read_rope(text, c));
   KL_ASSIGN(c.bos_id, read_token_id(text, "bos_token_id", c.n_vocab));
   KL_ASSIGN(c.eos_id, read_token_id(text, "eos_token_id", c.n_vocab));
@@ -176,52 +266,54 @@ Result<HfTextConfig> read_text_config(const JsonObject& text) {
   return c;
 }
 
-}  // namespace
-
 Result<HfTextConfig> read_hf_config(const JsonObject& config) {
   KL_ASSIGN(const auto model_type, config.str("model_type"));
   if (model_type == "gemma4" || model_type == "gemma4_unified") {
     KL_ASSIGN(const auto text, config.object("text_config"));
-    return read_text_config(text);
+    return read_hf_text_config(text, false);
   }
   if (model_type == "gemma4_text" || model_type == "gemma4_unified_text") {
-    return read_text_config(config);
+    return read_hf_text_config(config, false);
   }
   return unsupported(config, fmt::format("model_type {} is not supported by convert; supported "
-                                         "are gemma4, gemma4_text, gemma4_unified and "
-                                         "gemma4_unified_text",
+                                         "are gemma4, gemma4_text, gemma4_unified, "
+                                         "gemma4_unified_text, gemma4_assistant and "
+                                         "gemma4_unified_assistant",
                                          printable(model_type)));
 }
 
 void write_hf_config(const HfTextConfig& c, GgufWriter& writer) {
-  const auto set = [&](std::string_view key, uint64_t value) {
-    writer.set_u32(fmt::format("gemma4.{}", key), static_cast<uint32_t>(value));
+  const auto key = [&](std::string_view name) {
+    return fmt::format("{}.{}", c.architecture(), name);
   };
-  const auto set_f32 = [&](std::string_view key, double value) {
-    writer.set_f32(fmt::format("gemma4.{}", key), static_cast<float>(value));
+  const auto set = [&](std::string_view name, uint64_t value) {
+    writer.set_u32(key(name), static_cast<uint32_t>(value));
+  };
+  const auto set_f32 = [&](std::string_view name, double value) {
+    writer.set_f32(key(name), static_cast<float>(value));
   };
   std::vector<int32_t> n_kv, ffn;
   for (uint64_t i = 0; i < c.n_layers; ++i) {
     n_kv.push_back(static_cast<int32_t>(c.n_kv(i)));
     ffn.push_back(static_cast<int32_t>(c.ffn_width(i)));
   }
-  writer.set_string("general.architecture", "gemma4");
+  writer.set_string("general.architecture", c.architecture());
   set("context_length", c.context);
   set("block_count", c.n_layers);
   set("embedding_length", c.hidden);
   if (std::ranges::count(ffn, ffn[0]) == static_cast<std::ptrdiff_t>(ffn.size())) {
     set("feed_forward_length", c.ffn_width(0));
   } else {
-    writer.set_array("gemma4.feed_forward_length", std::span<const int32_t>(ffn));
+    writer.set_array(key("feed_forward_length"), std::span<const int32_t>(ffn));
   }
   set("attention.head_count", c.n_heads);
-  writer.set_array("gemma4.attention.head_count_kv", std::span<const int32_t>(n_kv));
+  writer.set_array(key("attention.head_count_kv"), std::span<const int32_t>(n_kv));
   set("attention.key_length", c.head_dim_full);
   set("attention.value_length", c.head_dim_full);
   set("attention.key_length_swa", c.head_dim_sliding);
   set("attention.value_length_swa", c.head_dim_sliding);
   set("attention.sliding_window", c.window);
-  writer.set_array("gemma4.attention.sliding_window_pattern", c.sliding);
+  writer.set_array(key("attention.sliding_window_pattern"), c.sliding);
   set("attention.shared_kv_layers", c.n_shared_kv);
   set_f32("attention.layer_norm_rms_epsilon", c.rms_eps);
   set_f32("rope.freq_base", c.rope_base_full);

@@ -39,6 +39,7 @@ Result<std::vector<std::string>> convert_file(const std::string& folder, const s
   }
   formats::ConvertOptions convert_options;
   convert_options.type = *type;
+  convert_options.mmproj = options.mmproj;
   convert_options.overwrite = options.overwrite;
   convert_options.progress = progress_of("writing " + out, options);
   KL_ASSIGN(formats::ConvertReport report, formats::convert(folder, out, convert_options));

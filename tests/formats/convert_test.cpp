@@ -19,7 +19,7 @@ using testing::HasSubstr;
 TEST(Convert, KeysAndReport) {
   const Converted done{Folder()};
   ASSERT_TRUE(done.report.ok()) << done.error();
-  EXPECT_EQ(done.report->n_skipped_media, 2u);
+  EXPECT_EQ(done.report->n_skipped, 2u);
   EXPECT_EQ(done.report->n_tensors, 3u + 14u + 13u);
   EXPECT_THAT(done.report->notes, Contains(HasSubstr("2 vision and audio tensors")));
   EXPECT_THAT(done.report->notes, Contains(HasSubstr("13 of 24 token ids")));

@@ -53,6 +53,8 @@ struct Folder {
            {{"rope_type", "proportional"}, {"rope_theta", 1e6}, {"partial_rotary_factor", 0.25}}},
           {"sliding_attention", {{"rope_type", "default"}, {"rope_theta", 1e4}}}}}}}};
   std::map<std::string, std::vector<uint64_t>> shapes;
+  std::map<std::string, std::vector<int64_t>> integers;  // contents of tensors that are I64
+  std::string spoiled;                                   // a tensor whose last element is NaN
   json tokenizer;
 
   explicit Folder(const std::string& prefix = "model.language_model.") {
@@ -110,9 +112,19 @@ struct Folder {
       const size_t begin = data.str().size();
       uint64_t n = 1;
       for (const uint64_t extent : shape) n *= extent;
-      for (uint64_t i = 0; i < n; ++i) data.u16(float_to_bfloat(value(tensor, i)));
-      header[name] = {
-          {"dtype", "BF16"}, {"shape", shape}, {"data_offsets", {begin, data.str().size()}}};
+      const auto ints = integers.find(name);
+      const bool is_int = ints != integers.end();
+      for (uint64_t i = 0; i < n; ++i) {
+        if (is_int) {
+          data.number(ints->second.at(i));
+        } else {
+          const bool is_nan = name == spoiled && i + 1 == n;
+          data.u16(float_to_bfloat(is_nan ? std::nanf("") : value(tensor, i)));
+        }
+      }
+      header[name] = {{"dtype", is_int ? "I64" : "BF16"},
+                      {"shape", shape},
+                      {"data_offsets", {begin, data.str().size()}}};
       ++tensor;
     }
     folder.write("model.safetensors", Bytes().text(header.dump()).raw(data.str()).str());

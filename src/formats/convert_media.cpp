@@ -1,0 +1,239 @@
+// Released files and those that transformers writes name the parts of the vision embedder
+// differently; both are read. Shapes here are in GGUF order, input first.
+#include "formats/convert_media.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <span>
+#include <string>
+
+#include "formats/convert_config.hpp"
+#include "formats/convert_drafter.hpp"
+#include "formats/gguf_parse.hpp"
+
+namespace kimberlite::formats {
+namespace {
+
+constexpr uint64_t kMaxPatch = 256;
+constexpr uint64_t kMaxMerge = 16;
+constexpr uint64_t kMaxPositions = 1 << 20;
+constexpr uint64_t kDefaultMerge = 3;  // what readers take without a key
+constexpr double kAudioEps = 1e-6;     // what readers take, whatever the key says
+constexpr uint32_t kDummyImageSize = 224;
+constexpr uint32_t kDummyMelBins = 128;
+
+Error unsupported(const JsonObject& config, std::string_view what) {
+  return {ErrorCode::unsupported, fmt::format("{}: {}", config.origin(), what)};
+}
+
+/// Other names for a size must agree with it.
+Status expect_same(const JsonObject& config, std::string_view key, std::string_view other,
+                   uint64_t value) {
+  KL_ASSIGN(const uint64_t found, config.u64_or(other, value, 0, UINT64_MAX));
+  if (found == value) return {};
+  return unsupported(
+      config, fmt::format("{} is {}, {} is {}: expected the same", other, found, key, value));
+}
+
+Result<double> read_eps(const JsonObject& config) {
+  KL_ASSIGN(const double eps, config.number_or("rms_norm_eps", 1e-6));
+  if (!(eps > 0.0)) return config.error("rms_norm_eps", fmt::format("{} is not above 0", eps));
+  return eps;
+}
+
+Result<HfVisionConfig> read_vision(const JsonObject& vision) {
+  HfVisionConfig c{};
+  KL_ASSIGN(c.patch, vision.u64("patch_size", 1, kMaxPatch));
+  KL_ASSIGN(c.merge, vision.u64("pooling_kernel_size", 1, kMaxMerge));
+  KL_ASSIGN(c.width, vision.u64("mm_embed_dim", 1, kMaxWidth));
+  KL_ASSIGN(c.n_positions, vision.u64("mm_posemb_size", 1, kMaxPositions));
+  KL_ASSIGN(c.rms_eps, read_eps(vision));
+  KL_TRY(expect_same(vision, "patch_size * pooling_kernel_size", "model_patch_size", c.side()));
+  KL_TRY(expect_same(vision, "mm_embed_dim", "output_proj_dims", c.width));
+  return c;
+}
+
+Result<HfAudioConfig> read_audio(const JsonObject& audio) {
+  HfAudioConfig c{};
+  KL_ASSIGN(c.frame, audio.u64("audio_embed_dim", 1, kMaxWidth));
+  KL_ASSIGN(c.rms_eps, read_eps(audio));
+  for (const char* key : {"hidden_size", "output_proj_dims", "audio_samples_per_token"}) {
+    KL_TRY(expect_same(audio, "audio_embed_dim", key, c.frame));
+  }
+  if (c.rms_eps != kAudioEps) {
+    return unsupported(audio, fmt::format("rms_norm_eps is {}, readers of gemma4ua take {}",
+                                          c.rms_eps, kAudioEps));
+  }
+  return c;
+}
+
+/// Why a folder of this model_type has no projector that can be written.
+Status refuse_other_models(const JsonObject& config) {
+  KL_ASSIGN(const auto model_type, config.str("model_type"));
+  if (model_type == "gemma4_unified") return {};
+  if (model_type == "gemma4") {
+    return unsupported(config,
+                       "the projector of model_type gemma4 (gemma4v, gemma4a) has encoders "
+                       "before it, which convert does not write; it writes that of "
+                       "gemma4_unified (gemma4uv, gemma4ua)");
+  }
+  if (is_hf_drafter(model_type)) {
+    return unsupported(
+        config, fmt::format("model_type {} is a drafter, which has no projector", model_type));
+  }
+  return unsupported(config, fmt::format("model_type {} has no projector, expected gemma4_unified",
+                                         printable(model_type)));
+}
+
+void write_vision(const HfMediaConfig& media, GgufWriter& writer) {
+  const HfVisionConfig& c = *media.vision;
+  const auto set = [&](std::string_view key, uint64_t value) {
+    writer.set_u32(fmt::format("clip.vision.{}", key), static_cast<uint32_t>(value));
+  };
+  constexpr float kMean[] = {0.0f, 0.0f, 0.0f};
+  constexpr float kStd[] = {1.0f, 1.0f, 1.0f};
+  writer.set_string("clip.vision.projector_type", "gemma4uv");
+  set("image_size", kDummyImageSize);
+  set("patch_size", c.patch);
+  set("embedding_length", c.width);
+  set("feed_forward_length", 0);
+  set("block_count", 0);
+  set("projection_dim", media.hidden);
+  set("attention.head_count", 0);
+  writer.set_f32("clip.vision.attention.layer_norm_epsilon", static_cast<float>(c.rms_eps));
+  writer.set_array("clip.vision.image_mean", std::span<const float>(kMean));
+  writer.set_array("clip.vision.image_std", std::span<const float>(kStd));
+  if (c.merge != kDefaultMerge) set("projector.scale_factor", c.merge);
+}
+
+void write_audio(const HfMediaConfig& media, GgufWriter& writer) {
+  const HfAudioConfig& c = *media.audio;
+  const auto set = [&](std::string_view key, uint64_t value) {
+    writer.set_u32(fmt::format("clip.audio.{}", key), static_cast<uint32_t>(value));
+  };
+  writer.set_string("clip.audio.projector_type", "gemma4ua");
+  set("num_mel_bins", kDummyMelBins);
+  set("embedding_length", c.frame);
+  set("feed_forward_length", 0);
+  set("block_count", 0);
+  set("projection_dim", media.hidden);
+  set("attention.head_count", 0);
+  writer.set_f32("clip.audio.attention.layer_norm_epsilon", static_cast<float>(c.rms_eps));
+}
+
+/// The first of the names that the files have, or the first of all, to be missed by name.
+std::string pick(const Planner& planner, std::span<const std::string_view> names,
+                 std::string_view suffix = {}) {
+  for (const std::string_view name : names) {
+    std::string full = fmt::format("{}{}", name, suffix);
+    if (planner.has(full)) return full;
+  }
+  return fmt::format("{}{}", names.front(), suffix);
+}
+
+Status add_vision(const HfMediaConfig& media, Planner& planner) {
+  constexpr std::string_view kPrefixes[] = {"model.vision_embedder.", "model.embed_vision.",
+                                            "vision_embedder.", "embed_vision."};
+  constexpr std::string_view kProjections[] = {
+      "model.embed_vision.embedding_projection.weight",
+      "model.embed_vision.multimodal_embedder.embedding_projection.weight",
+      "embed_vision.embedding_projection.weight",
+      "embed_vision.multimodal_embedder.embedding_projection.weight"};
+  constexpr std::string_view kDense = "patch_dense.weight";
+  const HfVisionConfig& c = *media.vision;
+  std::string prefix = pick(planner, kPrefixes, kDense);
+  prefix.resize(prefix.size() - kDense.size());
+  // The checkpoint has a pixel's colours side by side, the GGUF file a plane for each colour.
+  const uint64_t n = c.n_values();
+  const auto planar = [n](uint64_t i) {
+    const uint64_t n_pixels = n / 3;
+    const uint64_t colour = i % n / n_pixels;
+    return i / n * n + i % n_pixels * 3 + colour;
+  };
+  // The checkpoint has a column's and a row's vector side by side, the GGUF file a table for each.
+  const auto by_axis = [width = c.width, n_positions = c.n_positions](uint64_t i) {
+    const uint64_t axis = i / (width * n_positions);
+    const uint64_t position = i / width % n_positions;
+    return (position * 2 + axis) * width + i % width;
+  };
+  const uint64_t values[] = {n}, matrix[] = {n, c.width}, table[] = {c.width, 2, c.n_positions};
+  KL_TRY(planner.add_rearranged("v.patch_embd.weight", prefix + "patch_dense.weight", matrix,
+                                {n, c.width}, planar));
+  KL_TRY(planner.add_vector("v.patch_embd.bias", prefix + "patch_dense.bias", c.width));
+  for (const std::string part : {"weight", "bias"}) {
+    KL_TRY(planner.add_rearranged("v.patch_norm.1." + part, prefix + "patch_ln1." + part, values,
+                                  {n}, planar));
+    KL_TRY(planner.add_vector("v.patch_norm.2." + part, prefix + "patch_ln2." + part, c.width));
+    KL_TRY(planner.add_vector("v.patch_norm.3." + part, prefix + "pos_norm." + part, c.width));
+  }
+  KL_TRY(planner.add_rearranged("v.position_embd.weight", prefix + "pos_embedding", table,
+                                {c.width, c.n_positions, 2}, by_axis));
+  return planner.add_matrix("mm.input_projection.weight", pick(planner, kProjections),
+                            {c.width, media.hidden});
+}
+
+Status add_audio(const HfMediaConfig& media, Planner& planner) {
+  constexpr std::string_view kProjections[] = {"model.embed_audio.embedding_projection.weight",
+                                               "embed_audio.embedding_projection.weight"};
+  return planner.add_matrix("mm.a.input_projection.weight", pick(planner, kProjections),
+                            {media.audio->frame, media.hidden});
+}
+
+}  // namespace
+
+Result<HfMediaConfig> read_hf_media(const JsonObject& config) {
+  KL_TRY(refuse_other_models(config));
+  HfMediaConfig c{};
+  KL_ASSIGN(const auto text, config.object("text_config"));
+  KL_ASSIGN(c.hidden, text.u64("hidden_size", 1, kMaxWidth));
+  if (config.has("vision_config")) {
+    KL_ASSIGN(const auto vision, config.object("vision_config"));
+    KL_ASSIGN(c.vision, read_vision(vision));
+  }
+  if (config.has("audio_config")) {
+    KL_ASSIGN(const auto audio, config.object("audio_config"));
+    KL_ASSIGN(c.audio, read_audio(audio));
+  }
+  if (!c.vision && !c.audio) {
+    return unsupported(config,
+                       "neither vision_config nor audio_config is there: the model has no "
+                       "projector");
+  }
+  return c;
+}
+
+void write_hf_media(const HfMediaConfig& c, GgufWriter& writer) {
+  writer.set_string("general.architecture", "clip");
+  writer.set_bool("clip.has_vision_encoder", c.vision.has_value());
+  writer.set_bool("clip.has_audio_encoder", c.audio.has_value());
+  if (c.vision) write_vision(c, writer);
+  if (c.audio) write_audio(c, writer);
+}
+
+Result<TensorPlan> plan_media_tensors(const HfMediaConfig& c, const Safetensors& files,
+                                      GgmlType type) {
+  Planner planner(files, type);
+  if (std::ranges::none_of(files.tensors(), [](const SafetensorsTensor& tensor) {
+        return is_media_tensor(tensor.name);
+      })) {
+    return Error{ErrorCode::bad_file,
+                 fmt::format("none of the {} tensors is one of vision or audio: the checkpoint has "
+                             "no projector",
+                             files.tensors().size())};
+  }
+  if (c.vision) KL_TRY(add_vision(c, planner));
+  if (c.audio) KL_TRY(add_audio(c, planner));
+  for (const SafetensorsTensor& tensor : files.tensors()) {
+    if (planner.is_used(tensor.name)) continue;
+    if (is_media_tensor(tensor.name)) {
+      return Error{ErrorCode::bad_file,
+                   fmt::format("{}: not a tensor of the projector that the config describes",
+                               printable(tensor.name))};
+    }
+    ++planner.plan().n_skipped;
+  }
+  return std::move(planner.plan());
+}
+
+}  // namespace kimberlite::formats
