@@ -251,29 +251,6 @@ class Files(CliTest):
         path = self.changed("counts.gguf", lambda b: b[:8] + b"\xff" * 16 + b[24:])
         self.fails(2, "run", path, "Hi", says=["counts.gguf"])
 
-    def test_convert_errors(self):
-        out = self.folder / "out.gguf"
-        self.fails(2, "convert", self.folder / "nowhere", out, says=["config.json"])
-        out.write_text("mine")
-        self.fails(1, "convert", self.folder, out, says=["exists already", "--force"])
-        self.fails(1, "convert", self.folder, out, "--type", "q3_k", says=["q3_k"])
-        self.fails(2, "convert", self.model, self.folder / "o.gguf", says=["tiny.gguf/config.json"])
-        self.fails(1, "convert", self.folder, self.folder, "--force", says=["not a regular file"])
-        self.assertEqual(out.read_text(), "mine")
-
-    def test_convert(self):
-        source = self.folder / "checkpoint"
-        write_checkpoint(source)
-        out = self.folder / "converted.gguf"
-        report = self.ok_json("convert", source, out, "--type", "q8_0", "--json")
-        self.assertEqual(report["output"], str(out))
-        shown = self.ok_json("show", out, "--json")
-        self.assertEqual((shown["architecture"], shown["name"]), ("gemma4", "checkpoint"))
-        self.assertIn("q8_0", shown["types"])
-        self.fails(1, "convert", source, out, says=["--force"])
-        self.ok("convert", source, out, "--force")
-        self.assertIn("bf16", self.ok_json("show", out, "--json")["types"])
-
 
 class Devices(CliTest):
     def test_list(self):
@@ -457,55 +434,6 @@ class Readme(CliTest):
                               capture_output=True)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertRegex(done.stdout.decode(), r"\d+ tokens\n$")
-
-
-def write_checkpoint(folder):
-    """A Hugging Face folder with one sliding and one full layer, all weights 0.5."""
-    hidden, ffn, vocab = 64, 96, 24
-    shapes = {"embed_tokens.weight": [vocab, hidden], "norm.weight": [hidden]}
-    for i, (dim, n_kv) in enumerate([(16, 32), (32, 32)]):
-        layer = f"layers.{i}."
-        for norm in ("input_layernorm", "post_attention_layernorm", "pre_feedforward_layernorm",
-                     "post_feedforward_layernorm"):
-            shapes[f"{layer}{norm}.weight"] = [hidden]
-        shapes[layer + "layer_scalar"] = [1]
-        attention = {"q_proj": [4 * dim, hidden], "k_proj": [n_kv, hidden],
-                     "o_proj": [hidden, 4 * dim], "q_norm": [dim], "k_norm": [dim]}
-        if i == 0:
-            attention["v_proj"] = [n_kv, hidden]
-        for name, shape in attention.items():
-            shapes[f"{layer}self_attn.{name}.weight"] = shape
-        for name in ("gate_proj", "up_proj"):
-            shapes[f"{layer}mlp.{name}.weight"] = [ffn, hidden]
-        shapes[layer + "mlp.down_proj.weight"] = [hidden, ffn]
-    rope = {"full_attention": {"rope_type": "proportional", "rope_theta": 1e6,
-                               "partial_rotary_factor": 0.25},
-            "sliding_attention": {"rope_type": "default", "rope_theta": 1e4}}
-    config = {"model_type": "gemma4_unified", "text_config": {
-        "model_type": "gemma4_unified_text", "hidden_size": hidden, "intermediate_size": ffn,
-        "num_hidden_layers": 2, "layer_types": ["sliding_attention", "full_attention"],
-        "num_attention_heads": 4, "num_key_value_heads": 2, "num_global_key_value_heads": 1,
-        "attention_k_eq_v": True, "head_dim": 16, "global_head_dim": 32, "sliding_window": 8,
-        "max_position_embeddings": 512, "vocab_size": vocab, "hidden_size_per_layer_input": 0,
-        "num_experts": None, "enable_moe_block": False, "rms_norm_eps": 1e-6,
-        "final_logit_softcapping": 30.0, "bos_token_id": 2, "eos_token_id": [1, 4],
-        "rope_parameters": rope}}
-    header, offset = {}, 0
-    for name, shape in shapes.items():
-        n_bytes = 2 * math.prod(shape)
-        header["model.language_model." + name] = {"dtype": "BF16", "shape": shape,
-                                                  "data_offsets": [offset, offset + n_bytes]}
-        offset += n_bytes
-    text = json.dumps(header).encode()
-    pieces = ["<pad>", "<eos>", "<bos>", "<unk>", "<|turn>", "a", "b", "ab"]
-    special = [{"id": i, "content": pieces[i], "special": True} for i in (0, 2, 3, 4)]
-    folder.mkdir()
-    (folder / "config.json").write_text(json.dumps(config))
-    (folder / "tokenizer.json").write_text(json.dumps(
-        {"model": {"type": "BPE", "vocab": {p: i for i, p in enumerate(pieces)},
-                   "merges": ["a b"]}, "added_tokens": special}))
-    (folder / "model.safetensors").write_bytes(
-        struct.pack("<Q", len(text)) + text + b"\x00\x3f" * (offset // 2))
 
 
 if __name__ == "__main__":

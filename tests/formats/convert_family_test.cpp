@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/formats/hf_folder.hpp"
+#include "tests/formats/shown_file.hpp"
 
 namespace kimberlite::formats {
 namespace {
@@ -205,6 +206,73 @@ TEST(ConvertFamily, RefusesWhatDoesNotFit) {
   EXPECT_THAT(error_with(expert_folder(), "top_k_experts", 4), HasSubstr("from 1 to 3"));
   EXPECT_THAT(error_with(expert_folder(), "enable_moe_block", false),
               HasSubstr("not a tensor of the model"));
+}
+
+/// The folder of convert_test with what newer versions of transformers write in its config.
+Folder table_folder() {
+  Folder folder;
+  json& text = folder.config["text_config"];
+  text.erase("global_head_dim");
+  text.erase("num_global_key_value_heads");
+  text["per_layer_config"] = {{"01", {{"head_dim", 32}, {"num_key_value_heads", 1}}}};
+  return folder;
+}
+
+TEST(ConvertFamily, ATableOfLayersSaysWhatTheReleasedKeysSay) {
+  const Converted released{Folder()}, done(table_folder());
+  ASSERT_EQ(done.error(), "");
+  const auto a = GgufFile::open(released.path), b = GgufFile::open(done.path);
+  EXPECT_EQ(shown_keys(*a, {"gemma4"}), shown_keys(*b, {"gemma4"}));
+  EXPECT_EQ(shown_tensors(*a), shown_tensors(*b));
+  // Written out for all layers, and beside the released keys, it says the same.
+  Folder explicit_folder = table_folder();
+  json& text = explicit_folder.config["text_config"];
+  text["global_head_dim"] = 32;
+  text["num_global_key_value_heads"] = 1;
+  text["per_layer_config"]["0"] = {{"head_dim", 16}, {"num_key_value_heads", 2}};
+  text["per_layer_config"]["01"]["sliding_window"] = 8;
+  const Converted again(explicit_folder);
+  ASSERT_EQ(again.error(), "");
+  EXPECT_EQ(shown_keys(*a, {"gemma4"}), shown_keys(*GgufFile::open(again.path), {"gemma4"}));
+}
+
+TEST(ConvertFamily, ALayerWithoutExceptionsIsLikeTheModel) {
+  Folder source = table_folder();
+  source.config["text_config"]["per_layer_config"] = json::object();
+  EXPECT_THAT(Converted(source).error(),
+              HasSubstr("layers.1.self_attn.q_proj.weight: expected [64, 64], file has [128, 64]"));
+  source.config["text_config"].erase("per_layer_config");
+  EXPECT_THAT(Converted(source).error(), HasSubstr("q_proj.weight: expected [2048, 64]"));
+}
+
+TEST(ConvertFamily, RefusesATableOfLayersThatDoesNotFit) {
+  const auto error_with = [](const json& table, const char* key = "unused", int value = 0) {
+    Folder folder = table_folder();
+    json& text = folder.config["text_config"];
+    if (!table.is_null()) text["per_layer_config"].merge_patch(table);
+    text[key] = value;
+    return Converted(folder).error();
+  };
+  EXPECT_THAT(error_with({{"01", {{"intermediate_size", 192}}}}),
+              HasSubstr("per_layer_config: 01: intermediate_size is 192, the model's is 96"));
+  EXPECT_THAT(error_with({{"01", {{"skip", {"mlp"}}}}}),
+              HasSubstr("skip is array, the model's is missing"));
+  EXPECT_THAT(error_with({{"2", json::object()}}), HasSubstr("2: expected a layer below 2"));
+  EXPECT_THAT(error_with({{"full", json::object()}}), HasSubstr("full: expected a layer below 2"));
+  EXPECT_THAT(error_with({{"0", 3}}), HasSubstr("0: expected an object, found 3"));
+  EXPECT_THAT(error_with({{"01", {{"head_dim", "wide"}}}}), HasSubstr("found wide"));
+  EXPECT_THAT(error_with({{"01", {{"num_key_value_heads", 3}}}}), HasSubstr("no multiple of 3"));
+  EXPECT_THAT(error_with(nullptr, "global_head_dim", 64),
+              HasSubstr("global_head_dim: 64, per_layer_config says 32"));
+  EXPECT_THAT(error_with(nullptr, "num_global_key_value_heads", 2),
+              HasSubstr("num_global_key_value_heads: 2, per_layer_config says 1"));
+  EXPECT_THAT(error_with({{"01", {{"head_dim", 48}}}}),
+              HasSubstr("q_proj.weight: expected [192, 64], file has [128, 64]"));
+  Folder mixed = per_layer_folder();
+  mixed.config["text_config"].erase("global_head_dim");
+  mixed.config["text_config"]["per_layer_config"] = {{"1", {{"head_dim", 32}}}};
+  EXPECT_THAT(Converted(mixed).error(),
+              HasSubstr("head_dim is 32 in layer 1 and 16 in layer 3, both of them full layers"));
 }
 
 TEST(ConvertFamily, AnAbsentWidthIsTheOfficialDefault) {

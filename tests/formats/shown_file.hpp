@@ -50,7 +50,7 @@ inline std::string shown_value(const GgufValue& value) {
   std::string text = fmt::format("{}[{}]", element, value.count);
   for (uint64_t i = 0; i < value.count && value.element != GgufType::string; ++i) {
     const std::byte* data = value.data.data() + i * scalar_bytes(value.element);
-    text += " " + shown_scalar(value.element, data);
+    text += fmt::format(" {}", shown_scalar(value.element, data));
   }
   return text;
 }
