@@ -51,7 +51,8 @@ class Planner {
   Status add_fine_matrix(std::string name, const std::string& source_name, GgmlType least,
                          std::vector<uint64_t> ne);
   /// An f32 tensor whose elements change places: element i of the output is element order(i) of the
-  /// source, whose shape is `source_ne`. The source is in memory whole while that is done.
+  /// source, whose shape is `source_ne`. The source is in memory whole while that is done; messages
+  /// count the output's elements.
   Status add_rearranged(std::string name, const std::string& source_name,
                         std::span<const uint64_t> source_ne, std::vector<uint64_t> ne,
                         std::function<uint64_t(uint64_t)> order);
