@@ -190,20 +190,20 @@ TEST(ConvertMedia, OneOfTheTwo) {
   pictures.shapes.erase(kAudioOut);
   const Converted seen = convert_media(pictures);
   ASSERT_EQ(seen.error(), "");
-  auto file = GgufFile::open(seen.path);
-  EXPECT_EQ(*file->boolean("clip.has_audio_encoder"), false);
-  EXPECT_TRUE(shown_keys(*file, {"clip.audio."}).empty());
-  EXPECT_EQ(file->tensors().size(), 10u);
+  const auto eyes = GgufFile::open(seen.path);
+  EXPECT_EQ(*eyes->boolean("clip.has_audio_encoder"), false);
+  EXPECT_TRUE(shown_keys(*eyes, {"clip.audio."}).empty());
+  EXPECT_EQ(eyes->tensors().size(), 10u);
   sounds.config.erase("vision_config");
   std::erase_if(sounds.shapes, [](const auto& entry) {
     return entry.first.starts_with(kEmbedder) || entry.first == kVisionOut;
   });
   const Converted heard = convert_media(sounds);
   ASSERT_EQ(heard.error(), "");
-  file = GgufFile::open(heard.path);
-  EXPECT_EQ(*file->boolean("clip.has_vision_encoder"), false);
-  EXPECT_TRUE(shown_keys(*file, {"clip.vision."}).empty());
-  EXPECT_EQ(file->tensors().size(), 1u);
+  const auto ears = GgufFile::open(heard.path);
+  EXPECT_EQ(*ears->boolean("clip.has_vision_encoder"), false);
+  EXPECT_TRUE(shown_keys(*ears, {"clip.vision."}).empty());
+  EXPECT_EQ(ears->tensors().size(), 1u);
 }
 
 TEST(ConvertMedia, AnotherMergeIsAKey) {
