@@ -159,7 +159,8 @@ Status add_vision(const HfMediaConfig& media, Planner& planner) {
   };
   const uint64_t values[] = {n}, matrix[] = {n, c.width}, table[] = {c.width, 2, c.n_positions};
   KL_TRY(planner.add_rearranged("v.patch_embd.weight", prefix + "patch_dense.weight", matrix,
-                                {n, c.width}, planar));
+                                {n, c.width}, planar,
+                                planner.pick_matrix_type("v.patch_embd.weight", n)));
   KL_TRY(planner.add_vector("v.patch_embd.bias", prefix + "patch_dense.bias", c.width));
   for (const std::string part : {"weight", "bias"}) {
     KL_TRY(planner.add_rearranged("v.patch_norm.1." + part, prefix + "patch_ln1." + part, values,
@@ -168,7 +169,7 @@ Status add_vision(const HfMediaConfig& media, Planner& planner) {
     KL_TRY(planner.add_vector("v.patch_norm.3." + part, prefix + "pos_norm." + part, c.width));
   }
   KL_TRY(planner.add_rearranged("v.position_embd.weight", prefix + "pos_embedding", table,
-                                {c.width, c.n_positions, 2}, by_axis));
+                                {c.width, c.n_positions, 2}, by_axis, GgmlType::f16));
   return planner.add_matrix("mm.input_projection.weight", pick(planner, kProjections),
                             {c.width, media.hidden});
 }

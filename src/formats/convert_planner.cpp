@@ -12,6 +12,8 @@
 namespace kimberlite::formats {
 namespace {
 
+bool is_quantised(GgmlType type) { return traits(type).block_elems > 1; }
+
 constexpr std::string_view kMediaMarks[] = {"vision", "audio", "multi_modal"};
 
 /// The source's elements as they are, each in its new place.
@@ -63,36 +65,36 @@ Status Planner::add(std::string name, const std::string& source_name, GgmlType t
   return {};
 }
 
+GgmlType Planner::pick_matrix_type(std::string_view name, uint64_t n_in) {
+  if (n_in % traits(type_).block_elems == 0) return type_;
+  plan_.notes.push_back(
+      fmt::format("{} is f16: its rows of {} are no multiple of {}'s blocks of {}.", name, n_in,
+                  traits(type_).name, traits(type_).block_elems));
+  return GgmlType::f16;
+}
+
 Status Planner::add_matrix(std::string name, const std::string& source_name,
                            std::vector<uint64_t> ne) {
-  const uint64_t n_in = ne[0];
-  GgmlType type = type_;
-  if (n_in % traits(type).block_elems != 0) {
-    type = GgmlType::f16;
-    plan_.notes.push_back(
-        fmt::format("{} is f16: its rows of {} are no multiple of {}'s blocks of {}.", name, n_in,
-                    traits(type_).name, traits(type_).block_elems));
-  }
+  const GgmlType type = pick_matrix_type(name, ne[0]);
   return add(std::move(name), source_name, type, std::move(ne));
 }
 
 Status Planner::add_fine_matrix(std::string name, const std::string& source_name, GgmlType least,
                                 std::vector<uint64_t> ne) {
-  const bool is_float = traits(type_).block_elems == 1;
-  const GgmlType type = least == GgmlType::f32 || !is_float ? least : type_;
+  const GgmlType type = least == GgmlType::f32 || is_quantised(type_) ? least : type_;
   return add(std::move(name), source_name, type, std::move(ne));
 }
 
 Status Planner::add_rearranged(std::string name, const std::string& source_name,
                                std::span<const uint64_t> source_ne, std::vector<uint64_t> ne,
-                               std::function<uint64_t(uint64_t)> order) {
+                               std::function<uint64_t(uint64_t)> order, GgmlType small) {
   KL_ASSIGN(const SafetensorsTensor* source, take_floats(source_name, source_ne));
-  const auto make = [source, order = std::move(order)](const ByteSink& sink) {
+  const GgmlType type = is_quantised(type_) ? small : GgmlType::f32;
+  const auto make = [source, type, order = std::move(order)](const ByteSink& sink) {
     const std::vector<std::byte> data = rearranged(*source, order);
-    return push_encoded({source->name, *source->dtype->ggml, data, GgmlType::f32}, thread_count(0),
-                        sink);
+    return push_encoded({source->name, *source->dtype->ggml, data, type}, thread_count(0), sink);
   };
-  add({std::move(name), GgmlType::f32, std::move(ne), source, make});
+  add({std::move(name), type, std::move(ne), source, make});
   return {};
 }
 

@@ -45,17 +45,19 @@ class Planner {
   Status add_vector(std::string name, const std::string& source_name, uint64_t n) {
     return add(std::move(name), source_name, GgmlType::f32, {n});
   }
-  /// A matrix, or one for each expert; f16, with a note, where its rows are no whole blocks.
+  /// A matrix, or one for each expert, of pick_matrix_type.
   Status add_matrix(std::string name, const std::string& source_name, std::vector<uint64_t> ne);
   /// A matrix that steers much with little: at least as exact as `least`.
   Status add_fine_matrix(std::string name, const std::string& source_name, GgmlType least,
                          std::vector<uint64_t> ne);
-  /// An f32 tensor whose elements change places: element i of the output is element order(i) of the
+  /// A tensor whose elements change places: element i of the output is element order(i) of the
   /// source, whose shape is `source_ne`. The source is in memory whole while that is done; messages
-  /// count the output's elements.
+  /// count the output's elements. f32, or where the matrices are quantised `small`.
   Status add_rearranged(std::string name, const std::string& source_name,
                         std::span<const uint64_t> source_ne, std::vector<uint64_t> ne,
-                        std::function<uint64_t(uint64_t)> order);
+                        std::function<uint64_t(uint64_t)> order, GgmlType small = GgmlType::f32);
+  /// What a matrix with rows of `n_in` becomes; f16, with a note, where they are no whole blocks.
+  GgmlType pick_matrix_type(std::string_view name, uint64_t n_in);
   /// Anything else.
   void add(PlannedTensor tensor) { plan_.tensors.push_back(std::move(tensor)); }
 

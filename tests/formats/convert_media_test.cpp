@@ -12,17 +12,17 @@ using testing::AllOf;
 using testing::Contains;
 using testing::HasSubstr;
 
-constexpr uint64_t kSide = 6, kPixels = kSide * kSide, kValues = 3 * kPixels;
+constexpr uint64_t kSide = 24, kPixels = kSide * kSide, kValues = 3 * kPixels;
 constexpr uint64_t kWidth = 32, kPositions = 5, kFrame = 96;
 const std::string kEmbedder = "model.vision_embedder.";
 const std::string kVisionOut = "model.embed_vision.embedding_projection.weight";
 const std::string kAudioOut = "model.embed_audio.embedding_projection.weight";
 
-/// Two by two pixels, three by three of them merged; all widths differ.
+/// Eight by eight pixels, three by three of them merged; all widths differ.
 Folder media_folder() {
   Folder folder;
   folder.config["vision_config"] = {{"model_type", "gemma4_unified_vision"},
-                                    {"patch_size", 2},
+                                    {"patch_size", 8},
                                     {"pooling_kernel_size", 3},
                                     {"model_patch_size", kSide},
                                     {"mm_embed_dim", kWidth},
@@ -72,7 +72,7 @@ TEST(ConvertMedia, EveryKey) {
                           {"clip.has_audio_encoder", "bool true"},
                           {"clip.vision.projector_type", "string gemma4uv"},
                           {"clip.vision.image_size", "u32 224"},
-                          {"clip.vision.patch_size", "u32 2"},
+                          {"clip.vision.patch_size", "u32 8"},
                           {"clip.vision.embedding_length", "u32 32"},
                           {"clip.vision.feed_forward_length", "u32 0"},
                           {"clip.vision.block_count", "u32 0"},
@@ -99,15 +99,17 @@ TEST(ConvertMedia, EveryTensor) {
     ASSERT_EQ(done.error(), "");
     const auto file = GgufFile::open(done.path);
     ASSERT_TRUE(file.ok()) << file.error().message;
-    const Shown expected = {{"v.patch_embd.weight", "f32 [108, 32]"},
+    const bool small = traits(*find_ggml_type(type)).block_elems > 1;
+    const std::string patches = small ? type : "f32", positions = small ? "f16" : "f32";
+    const Shown expected = {{"v.patch_embd.weight", patches + " [1728, 32]"},
                             {"v.patch_embd.bias", "f32 [32]"},
-                            {"v.patch_norm.1.weight", "f32 [108]"},
-                            {"v.patch_norm.1.bias", "f32 [108]"},
+                            {"v.patch_norm.1.weight", "f32 [1728]"},
+                            {"v.patch_norm.1.bias", "f32 [1728]"},
                             {"v.patch_norm.2.weight", "f32 [32]"},
                             {"v.patch_norm.2.bias", "f32 [32]"},
                             {"v.patch_norm.3.weight", "f32 [32]"},
                             {"v.patch_norm.3.bias", "f32 [32]"},
-                            {"v.position_embd.weight", "f32 [32, 5, 2]"},
+                            {"v.position_embd.weight", positions + " [32, 5, 2]"},
                             {"mm.input_projection.weight", std::string(type) + " [32, 64]"},
                             {"mm.a.input_projection.weight", std::string(type) + " [96, 64]"}};
     EXPECT_EQ(shown_tensors(*file), expected);
@@ -208,12 +210,12 @@ TEST(ConvertMedia, OneOfTheTwo) {
 
 TEST(ConvertMedia, AnotherMergeIsAKey) {
   Folder source = media_folder();
-  source.config["vision_config"]["patch_size"] = 3;
+  source.config["vision_config"]["patch_size"] = 12;
   source.config["vision_config"]["pooling_kernel_size"] = 2;
   const Converted done = convert_media(source);
   ASSERT_EQ(done.error(), "");
   const auto file = GgufFile::open(done.path);
-  EXPECT_EQ(*file->u32("clip.vision.patch_size"), 3u);
+  EXPECT_EQ(*file->u32("clip.vision.patch_size"), 12u);
   EXPECT_EQ(*file->u32("clip.vision.projector.scale_factor"), 2u);
 }
 
@@ -240,7 +242,7 @@ TEST(ConvertMedia, RefusesTensorsThatDoNotFit) {
   folder = media_folder();
   folder.shapes[kEmbedder + "patch_dense.weight"] = {kWidth, 105};
   EXPECT_THAT(error_of(folder),
-              HasSubstr("patch_dense.weight: expected [32, 108], file has [32, 105]"));
+              HasSubstr("patch_dense.weight: expected [32, 1728], file has [32, 105]"));
   folder = media_folder();
   folder.shapes[kEmbedder + "pos_embedding"] = {2, kPositions, kWidth};
   EXPECT_THAT(error_of(folder), HasSubstr("pos_embedding: expected [5, 2, 32], file has [2, 5, "
@@ -251,7 +253,7 @@ TEST(ConvertMedia, RefusesTensorsThatDoNotFit) {
                                           "projector"));
   folder = media_folder();
   folder.spoiled = kEmbedder + "patch_dense.weight";
-  EXPECT_THAT(error_of(folder), HasSubstr("patch_dense.weight: element 3455 is nan"));
+  EXPECT_THAT(error_of(folder), HasSubstr("patch_dense.weight: element 55295 is nan"));
 }
 
 TEST(ConvertMedia, RefusesConfigsThatDoNotFit) {
@@ -268,7 +270,7 @@ TEST(ConvertMedia, RefusesConfigsThatDoNotFit) {
   EXPECT_THAT(error_with("vision_config", "mm_posemb_size", 7),
               HasSubstr("pos_embedding: expected [7, 2, 32], file has [5, 2, 32]"));
   EXPECT_THAT(error_with("vision_config", "model_patch_size", 8),
-              HasSubstr("model_patch_size is 8, patch_size * pooling_kernel_size is 6"));
+              HasSubstr("model_patch_size is 8, patch_size * pooling_kernel_size is 24"));
   EXPECT_THAT(error_with("vision_config", "output_proj_dims", 64),
               HasSubstr("output_proj_dims is 64, mm_embed_dim is 32"));
   EXPECT_THAT(error_with("vision_config", "rms_norm_eps", 0.0),
