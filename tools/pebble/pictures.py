@@ -8,10 +8,11 @@ width in cells; kind is a shape, or a character of FONT.
 
 import numpy as np
 
+# No grey: the embedder normalises each patch, so grey on black and white on black are the same.
 RGB = {
     "red": (220, 30, 30), "green": (30, 160, 50), "blue": (40, 70, 220), "yellow": (240, 220, 40),
     "white": (250, 250, 250), "black": (10, 10, 10), "orange": (245, 140, 20),
-    "purple": (130, 40, 170), "pink": (250, 150, 190), "grey": (128, 128, 128),
+    "purple": (130, 40, 170), "pink": (250, 150, 190),
 }  # fmt: skip
 BACKGROUNDS = ((255, 255, 255), (0, 0, 0), (210, 225, 240), (45, 50, 60))
 CELL = 48
