@@ -20,10 +20,6 @@ constexpr uint64_t kMaxVocab = 1 << 20;
 constexpr uint64_t kMaxContext = 1 << 24;
 constexpr uint64_t kMaxExperts = 1 << 10;
 
-Error unsupported(const JsonObject& config, std::string_view what) {
-  return {ErrorCode::unsupported, fmt::format("{}: {}", config.origin(), what)};
-}
-
 // Models that this converter would silently get wrong.
 Status refuse_other_variants(const JsonObject& text) {
   KL_ASSIGN(const auto activation, text.str_or("hidden_activation", "gelu_pytorch_tanh"));
@@ -32,7 +28,7 @@ Status refuse_other_variants(const JsonObject& text) {
                       fmt::format("expected gelu_pytorch_tanh, found {}", printable(activation)));
   }
   KL_ASSIGN(const auto bias, text.boolean_or("attention_bias", false));
-  if (bias) return unsupported(text, "attention_bias is true, Gemma 4 has none");
+  if (bias) return text.unsupported("attention_bias is true, Gemma 4 has none");
   return {};
 }
 
@@ -66,9 +62,9 @@ Status read_per_layer_inputs(const JsonObject& text, HfTextConfig& c) {
   KL_ASSIGN(const uint64_t n_vocab,
             text.u64_or("vocab_size_per_layer_input", c.n_vocab, 1, kMaxVocab));
   if (n_vocab != c.n_vocab) {
-    return unsupported(text, fmt::format("vocab_size_per_layer_input is {}, vocab_size is {}: one "
-                                         "vocabulary is supported",
-                                         n_vocab, c.n_vocab));
+    return text.unsupported(fmt::format(
+        "vocab_size_per_layer_input is {}, vocab_size is {}: one vocabulary is supported", n_vocab,
+        c.n_vocab));
   }
   return {};
 }
@@ -121,10 +117,10 @@ Status read_exceptions(const JsonObject& text, const JsonObject& layer, uint64_t
     } else if (key == "num_key_value_heads") {
       KL_ASSIGN(sizes.n_kv[index], layer.u64(key, 1, c.n_heads));
     } else if (const Json* general = text.find(key); general == nullptr || *general != value) {
-      return unsupported(
-          layer, fmt::format("{} is {}, the model's is {}; of what differs by layer convert reads "
-                             "head_dim and num_key_value_heads",
-                             printable(key), shown(value), general ? shown(*general) : "missing"));
+      return layer.unsupported(
+          fmt::format("{} is {}, the model's is {}; of what differs by layer convert reads "
+                      "head_dim and num_key_value_heads",
+                      printable(key), shown(value), general ? shown(*general) : "missing"));
     }
   }
   return {};
@@ -139,10 +135,9 @@ Status share_by_kind(const JsonObject& text, std::string_view key, const HfTextC
     const auto first = static_cast<uint64_t>(found - c.sliding.begin());
     for (uint64_t i = first; i < c.n_layers; ++i) {
       if (c.sliding[i] != is_sliding || values[i] == values[first]) continue;
-      return unsupported(text, fmt::format("per_layer_config: {} is {} in layer {} and {} in layer "
-                                           "{}, both of them {} layers",
-                                           key, values[first], first, values[i], i,
-                                           is_sliding ? "sliding" : "full"));
+      return text.unsupported(fmt::format(
+          "per_layer_config: {} is {} in layer {} and {} in layer {}, both of them {} layers", key,
+          values[first], first, values[i], i, is_sliding ? "sliding" : "full"));
     }
     (is_sliding ? sliding : full) = values[first];
   }
@@ -275,11 +270,11 @@ Result<HfTextConfig> read_hf_config(const JsonObject& config) {
   if (model_type == "gemma4_text" || model_type == "gemma4_unified_text") {
     return read_hf_text_config(config, false);
   }
-  return unsupported(config, fmt::format("model_type {} is not supported by convert; supported "
-                                         "are gemma4, gemma4_text, gemma4_unified, "
-                                         "gemma4_unified_text, gemma4_assistant and "
-                                         "gemma4_unified_assistant",
-                                         printable(model_type)));
+  return config.unsupported(
+      fmt::format("model_type {} is not supported by convert; supported are gemma4, gemma4_text, "
+                  "gemma4_unified, gemma4_unified_text, gemma4_assistant and "
+                  "gemma4_unified_assistant",
+                  printable(model_type)));
 }
 
 void write_hf_config(const HfTextConfig& c, GgufWriter& writer) {

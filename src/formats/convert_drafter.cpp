@@ -9,27 +9,23 @@
 namespace kimberlite::formats {
 namespace {
 
-Error unsupported(const JsonObject& config, std::string_view what) {
-  return {ErrorCode::unsupported, fmt::format("{}: {}", config.origin(), what)};
-}
-
 /// What the text configuration could say, no drafter has, and a GGUF file of one cannot express.
 Status refuse_other_layers(const JsonObject& config, const HfTextConfig& c) {
   if (c.per_layer != 0) {
-    return unsupported(
-        config, fmt::format("hidden_size_per_layer_input is {}, a drafter has 0", c.per_layer));
+    return config.unsupported(
+        fmt::format("hidden_size_per_layer_input is {}, a drafter has 0", c.per_layer));
   }
   if (c.n_experts != 0) {
-    return unsupported(config, fmt::format("num_experts is {}, a drafter has none", c.n_experts));
+    return config.unsupported(fmt::format("num_experts is {}, a drafter has none", c.n_experts));
   }
   KL_ASSIGN(const auto tied, config.boolean_or("tie_word_embeddings", true));
   if (!tied || !c.tied_embeddings) {
-    return unsupported(config, "tie_word_embeddings is false, a drafter's head is its embedding");
+    return config.unsupported("tie_word_embeddings is false, a drafter's head is its embedding");
   }
   if (c.n_shared_kv != c.n_layers) {
-    return unsupported(config, fmt::format("num_kv_shared_layers is {} of {} layers, a drafter has "
-                                           "no keys and values of its own",
-                                           c.n_shared_kv, c.n_layers));
+    return config.unsupported(fmt::format(
+        "num_kv_shared_layers is {} of {} layers, a drafter has no keys and values of its own",
+        c.n_shared_kv, c.n_layers));
   }
   return {};
 }

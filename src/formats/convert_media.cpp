@@ -23,17 +23,13 @@ constexpr double kAudioEps = 1e-6;     // what readers take, whatever the key sa
 constexpr uint32_t kDummyImageSize = 224;
 constexpr uint32_t kDummyMelBins = 128;
 
-Error unsupported(const JsonObject& config, std::string_view what) {
-  return {ErrorCode::unsupported, fmt::format("{}: {}", config.origin(), what)};
-}
-
 /// Other names for a size must agree with it.
 Status expect_same(const JsonObject& config, std::string_view key, std::string_view other,
                    uint64_t value) {
   KL_ASSIGN(const uint64_t found, config.u64_or(other, value, 0, UINT64_MAX));
   if (found == value) return {};
-  return unsupported(
-      config, fmt::format("{} is {}, {} is {}: expected the same", other, found, key, value));
+  return config.unsupported(
+      fmt::format("{} is {}, {} is {}: expected the same", other, found, key, value));
 }
 
 Result<double> read_eps(const JsonObject& config) {
@@ -62,8 +58,8 @@ Result<HfAudioConfig> read_audio(const JsonObject& audio) {
     KL_TRY(expect_same(audio, "audio_embed_dim", key, c.frame));
   }
   if (c.rms_eps != kAudioEps) {
-    return unsupported(audio, fmt::format("rms_norm_eps is {}, readers of gemma4ua take {}",
-                                          c.rms_eps, kAudioEps));
+    return audio.unsupported(
+        fmt::format("rms_norm_eps is {}, readers of gemma4ua take {}", c.rms_eps, kAudioEps));
   }
   return c;
 }
@@ -73,17 +69,16 @@ Status refuse_other_models(const JsonObject& config) {
   KL_ASSIGN(const auto model_type, config.str("model_type"));
   if (model_type == "gemma4_unified") return {};
   if (model_type == "gemma4") {
-    return unsupported(config,
-                       "the projector of model_type gemma4 (gemma4v, gemma4a) has encoders "
-                       "before it, which convert does not write; it writes that of "
-                       "gemma4_unified (gemma4uv, gemma4ua)");
+    return config.unsupported(
+        "the projector of model_type gemma4 (gemma4v, gemma4a) has encoders before it, which "
+        "convert does not write; it writes that of gemma4_unified (gemma4uv, gemma4ua)");
   }
   if (is_hf_drafter(model_type)) {
-    return unsupported(
-        config, fmt::format("model_type {} is a drafter, which has no projector", model_type));
+    return config.unsupported(
+        fmt::format("model_type {} is a drafter, which has no projector", model_type));
   }
-  return unsupported(config, fmt::format("model_type {} has no projector, expected gemma4_unified",
-                                         printable(model_type)));
+  return config.unsupported(fmt::format("model_type {} has no projector, expected gemma4_unified",
+                                        printable(model_type)));
 }
 
 void write_vision(const HfMediaConfig& media, GgufWriter& writer) {
@@ -197,9 +192,8 @@ Result<HfMediaConfig> read_hf_media(const JsonObject& config) {
     KL_ASSIGN(c.audio, read_audio(audio));
   }
   if (!c.vision && !c.audio) {
-    return unsupported(config,
-                       "neither vision_config nor audio_config is there: the model has no "
-                       "projector");
+    return config.unsupported(
+        "neither vision_config nor audio_config is there: the model has no projector");
   }
   return c;
 }

@@ -93,6 +93,10 @@ Error JsonObject::error(std::string_view key, std::string_view what) const {
   return {ErrorCode::bad_file, fmt::format("{}: {}: {}", origin_, printable(key), what)};
 }
 
+Error JsonObject::unsupported(std::string_view what) const {
+  return {ErrorCode::unsupported, fmt::format("{}: {}", origin_, what)};
+}
+
 Error JsonObject::mistyped(std::string_view key, std::string_view expected) const {
   const Json* member = find(key);
   if (member == nullptr) return error(key, fmt::format("missing, expected {}", expected));

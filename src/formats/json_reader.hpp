@@ -46,6 +46,8 @@ class JsonObject {
 
   /// "origin: key: what", a bad_file.
   [[nodiscard]] Error error(std::string_view key, std::string_view what) const;
+  /// "origin: what", an unsupported.
+  [[nodiscard]] Error unsupported(std::string_view what) const;
   [[nodiscard]] const Json& json() const { return object_; }
   [[nodiscard]] const std::string& origin() const { return origin_; }
 
