@@ -3,8 +3,9 @@
 
 #include <fmt/format.h>
 
-#include <cstring>
 #include <vector>
+
+#include "base/numeric.hpp"
 
 namespace kimberlite::formats {
 namespace {
@@ -49,14 +50,8 @@ Result<std::vector<int32_t>> read_ordering(const SafetensorsTensor& source) {
   std::vector<int32_t> ids(n);
   std::vector<bool> seen(n);
   for (uint64_t i = 0; i < n; ++i) {
-    int64_t id = 0;
-    if (width == sizeof(int64_t)) {
-      std::memcpy(&id, &source.data[i * width], sizeof(id));
-    } else {
-      int32_t narrow = 0;
-      std::memcpy(&narrow, &source.data[i * width], sizeof(narrow));
-      id = narrow;
-    }
+    const std::byte* entry = &source.data[i * width];
+    const int64_t id = width == sizeof(int64_t) ? load<int64_t>(entry) : load<int32_t>(entry);
     if (id < 0 || static_cast<uint64_t>(id) >= n) {
       return Error{ErrorCode::bad_file, fmt::format("{}: entry {} is {}, expected a token id below "
                                                     "{}",
