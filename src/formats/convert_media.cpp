@@ -81,40 +81,41 @@ Status refuse_other_models(const JsonObject& config) {
                                         printable(model_type)));
 }
 
+/// The keys of an encoder, which neither modality has: `width` values go straight into a
+/// projection.
+void write_no_encoder(std::string_view prefix, uint64_t width, uint64_t hidden, double eps,
+                      GgufWriter& writer) {
+  const auto set = [&](std::string_view key, uint64_t value) {
+    writer.set_u32(fmt::format("{}.{}", prefix, key), static_cast<uint32_t>(value));
+  };
+  set("embedding_length", width);
+  set("feed_forward_length", 0);
+  set("block_count", 0);
+  set("projection_dim", hidden);
+  set("attention.head_count", 0);
+  writer.set_f32(fmt::format("{}.attention.layer_norm_epsilon", prefix), static_cast<float>(eps));
+}
+
 void write_vision(const HfMediaConfig& media, GgufWriter& writer) {
   const HfVisionConfig& c = *media.vision;
-  const auto set = [&](std::string_view key, uint64_t value) {
-    writer.set_u32(fmt::format("clip.vision.{}", key), static_cast<uint32_t>(value));
-  };
   constexpr float kMean[] = {0.0f, 0.0f, 0.0f};
   constexpr float kStd[] = {1.0f, 1.0f, 1.0f};
   writer.set_string("clip.vision.projector_type", "gemma4uv");
-  set("image_size", kDummyImageSize);
-  set("patch_size", c.patch);
-  set("embedding_length", c.width);
-  set("feed_forward_length", 0);
-  set("block_count", 0);
-  set("projection_dim", media.hidden);
-  set("attention.head_count", 0);
-  writer.set_f32("clip.vision.attention.layer_norm_epsilon", static_cast<float>(c.rms_eps));
+  writer.set_u32("clip.vision.image_size", kDummyImageSize);
+  writer.set_u32("clip.vision.patch_size", static_cast<uint32_t>(c.patch));
+  write_no_encoder("clip.vision", c.width, media.hidden, c.rms_eps, writer);
   writer.set_array("clip.vision.image_mean", std::span<const float>(kMean));
   writer.set_array("clip.vision.image_std", std::span<const float>(kStd));
-  if (c.merge != kDefaultMerge) set("projector.scale_factor", c.merge);
+  if (c.merge != kDefaultMerge) {
+    writer.set_u32("clip.vision.projector.scale_factor", static_cast<uint32_t>(c.merge));
+  }
 }
 
 void write_audio(const HfMediaConfig& media, GgufWriter& writer) {
   const HfAudioConfig& c = *media.audio;
-  const auto set = [&](std::string_view key, uint64_t value) {
-    writer.set_u32(fmt::format("clip.audio.{}", key), static_cast<uint32_t>(value));
-  };
   writer.set_string("clip.audio.projector_type", "gemma4ua");
-  set("num_mel_bins", kDummyMelBins);
-  set("embedding_length", c.frame);
-  set("feed_forward_length", 0);
-  set("block_count", 0);
-  set("projection_dim", media.hidden);
-  set("attention.head_count", 0);
-  writer.set_f32("clip.audio.attention.layer_norm_epsilon", static_cast<float>(c.rms_eps));
+  writer.set_u32("clip.audio.num_mel_bins", kDummyMelBins);
+  write_no_encoder("clip.audio", c.frame, media.hidden, c.rms_eps, writer);
 }
 
 /// The first of the names that the files have, or the first of all, to be missed by name.
