@@ -127,8 +127,7 @@ void print_report_md(const BenchReport& report) {
              size_text(now.peak_host_bytes), size_text(now.peak_device_bytes));
   fmt::print(
       "token loop, per step: {} dispatches, {:.3g} submits, {:.3g} records, {:.3g} allocations; "
-      "the "
-      "KV cache grew {} times\n",
+      "the KV cache grew {} times\n",
       loop.n_dispatches, per_step(loop.submits, loop), per_step(loop.records, loop),
       per_step(loop.allocations, loop), loop.growths);
   if (report.nodes.empty()) return;
