@@ -10,6 +10,7 @@
 #include <random>
 #include <string>
 #include <string_view>
+#include <system_error>
 
 namespace kimberlite {
 
@@ -25,7 +26,12 @@ class TempFolder {
   }
   TempFolder(const TempFolder&) = delete;
   TempFolder& operator=(const TempFolder&) = delete;
-  ~TempFolder() { std::filesystem::remove_all(path_); }
+  /// Fails the test where it cannot: Windows removes no file that is still open.
+  ~TempFolder() {
+    std::error_code failure;
+    std::filesystem::remove_all(path_, failure);
+    if (failure) ADD_FAILURE() << path() << ": cannot remove: " << failure.message();
+  }
 
   [[nodiscard]] std::string path() const { return path_.string(); }
   [[nodiscard]] std::string file(std::string_view name) const { return (path_ / name).string(); }
