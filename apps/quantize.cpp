@@ -46,7 +46,7 @@ int quantize(const QuantizeArguments& arguments) {
   });
   if (!summary.ok()) {
     Error error = with_force_hint(summary.error());
-    if (error.message.starts_with("no type is called ")) {
+    if (!is_quantize_type(arguments.options.type)) {
       error.message += suggestion(arguments.options.type, quantize_types());
     }
     return fail(error);

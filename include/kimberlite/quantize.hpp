@@ -13,9 +13,11 @@ namespace kimberlite {
 
 /// What quantize_file writes, finest first: names of types and presets such as "q4_k_m".
 std::vector<std::string> quantize_types();
+/// Whether quantize_file takes `name`: one of them, or a name that stands for one, such as "q4_k".
+bool is_quantize_type(const std::string& name);
 
 struct QuantizeFileOptions {
-  std::string type;            // one of quantize_types()
+  std::string type;            // a name that is_quantize_type knows
   std::string embedding_type;  // of the embedding tables; empty: what the preset says
   uint32_t n_threads = 0;      // 0: one per processor
   bool overwrite = false;

@@ -55,6 +55,8 @@ std::vector<std::string> quantize_types() {
   return names;
 }
 
+bool is_quantize_type(const std::string& name) { return formats::find_recipe(name) != nullptr; }
+
 Result<QuantizeSummary> quantize_file(const std::string& in, const std::string& out,
                                       const QuantizeFileOptions& options) {
   formats::QuantizeOptions quantize_options;

@@ -120,6 +120,12 @@ class Quantize(cli_test.CliTest):
         self.ok("quantize", qat, out, "--type", "q4_0", "--embedding-type", "q4_0")
         self.assertEqual(qat.read_bytes(), out.read_bytes())
 
+    def test_other_names_are_no_misspellings(self):
+        done = cli_test.run("quantize", self.folder / "nowhere.gguf", self.folder / "never.gguf",
+                            "--type", "q4_k")
+        self.assertEqual(done.returncode, 2)
+        self.assertNotIn(b"did you mean", done.stderr)
+
     @unittest.skipIf(resource is None, "needs a limit on the size of files")
     def test_full_disk(self):
         def limit():
