@@ -7,6 +7,7 @@
 #include "base/numeric.hpp"
 #include "base/result.hpp"
 #include "formats/quant.hpp"
+#include "kernels/quant_act.hpp"
 
 namespace kimberlite::kernels::reference {
 
@@ -267,6 +268,19 @@ Expected linear(const Matrix& w, std::span<const float> x) {
     y.add(sum, magnitude * n_roundings * kRounding + kTiny);
   }
   return y;
+}
+
+std::vector<float> decode_rounded(std::span<const std::byte> rows, LinearClass linear_class) {
+  const size_t block_bytes = quantized_width(linear_class, 32) * sizeof(uint32_t);
+  const size_t code_bytes = linear_class == LinearClass::int8_swar ? sizeof(uint32_t) : 1;
+  std::vector<float> values;
+  for (size_t block = 0; block < rows.size(); block += block_bytes) {
+    const auto d = load<float>(&rows[block + block_bytes - 4 * sizeof(uint32_t)]);
+    for (size_t i = 0; i < 32; ++i) {
+      values.push_back(d * static_cast<float>(load<int8_t>(&rows[block + i * code_bytes])));
+    }
+  }
+  return values;
 }
 
 Expected embed(const Matrix& w, std::span<const uint32_t> tokens, float scale) {

@@ -86,6 +86,10 @@ struct Matrix {
 /// (runtime/probe_inputs.hpp does).
 [[nodiscard]] Expected linear(const Matrix& w, std::span<const float> x);
 
+/// What rows that are rounded for an int8 class stand for (common/round_rows.glsl).
+[[nodiscard]] std::vector<float> decode_rounded(std::span<const std::byte> rows,
+                                                LinearClass linear_class);
+
 /// y = scale * W[token].
 [[nodiscard]] Expected embed(const Matrix& w, std::span<const uint32_t> tokens, float scale);
 

@@ -1,8 +1,6 @@
 // Norms, activation and the seams around experts: kernels that write rows of activations, in every
 // form that the device has.
-#include <bit>
 #include <cmath>
-#include <cstring>
 
 #include "kernels/geglu.hpp"
 #include "kernels/rms_norm.hpp"
@@ -28,23 +26,6 @@ constexpr float kScale = 0.53f;
 
 LinearClass int8_class(const vk::Caps& caps) {
   return caps.is_cpu ? LinearClass::int8_swar : LinearClass::int8_dot;
-}
-
-/// Rounded rows back to floats.
-std::vector<float> read_rounded(std::span<const std::byte> bytes, LinearClass linear_class) {
-  const bool words = linear_class == LinearClass::int8_swar;
-  const size_t block_words = words ? 36 : 12;
-  std::vector<uint32_t> all(bytes.size() / sizeof(uint32_t));
-  std::memcpy(all.data(), bytes.data(), bytes.size());
-  std::vector<float> values;
-  for (size_t block = 0; block < all.size(); block += block_words) {
-    const auto d = std::bit_cast<float>(all[block + block_words - 4]);
-    for (size_t i = 0; i < 32; ++i) {
-      const uint32_t code = words ? all[block + i] : all[block + i / 4] >> (8 * (i % 4));
-      values.push_back(d * static_cast<float>(static_cast<int8_t>(code & 0xff)));
-    }
-  }
-  return values;
 }
 
 /// The rows that all checks of a seam start from.
@@ -214,7 +195,7 @@ std::vector<ProbeOutput> row_outputs(const ActivationRows& rows) {
   if (rows.f32.valid()) outputs.push_back({rows.f32, {}});
   if (!rows.rounded.valid()) return outputs;
   outputs.push_back({rows.rounded, [rows](ProbeMemory& memory) {
-                       return read_rounded(memory.bytes(rows.rounded), rows.rounding);
+                       return reference::decode_rounded(memory.bytes(rows.rounded), rows.rounding);
                      }});
   return outputs;
 }

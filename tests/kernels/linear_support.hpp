@@ -62,22 +62,6 @@ inline std::vector<float> decode_rows(formats::GgmlType type, const std::vector<
   return weights;
 }
 
-/// Quantised activations back to float.
-inline std::vector<float> decode_activations(const std::vector<uint32_t>& words,
-                                             LinearClass linear_class) {
-  const bool swar = linear_class == LinearClass::int8_swar;
-  const uint64_t block_words = swar ? 36 : 12;
-  std::vector<float> x;
-  for (uint64_t block = 0; block < words.size(); block += block_words) {
-    const auto d = std::bit_cast<float>(words[block + (swar ? 32 : 8)]);
-    for (uint64_t i = 0; i < 32; ++i) {
-      const uint32_t code = swar ? words[block + i] : words[block + i / 4] >> (8 * (i % 4));
-      x.push_back(d * static_cast<float>(static_cast<int8_t>(code & 0xff)));
-    }
-  }
-  return x;
-}
-
 class LinearTest : public testing::GpuTest {
  protected:
   /// Plans with caps_, packs and uploads.

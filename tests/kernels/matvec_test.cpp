@@ -3,6 +3,7 @@
 #include "kernels/linear_support.hpp"
 #include "kernels/matmul.hpp"
 #include "kernels/quant_act.hpp"
+#include "kernels/reference.hpp"
 #include "kernels/registry.hpp"
 #include "shaders/modules.hpp"
 
@@ -82,7 +83,8 @@ class MatvecTest : public LinearTest {
     Graph graph(caps_);
     add_quant_act(graph, upload(x, Shape{1, x.size()}), copy, linear_class, "x_q");
     run(graph);
-    return decode_activations(download_u32(copy), linear_class);
+    const auto words = download_u32(copy);
+    return reference::decode_rounded(std::as_bytes(std::span(words)), linear_class);
   }
 
   static Tensor operand(Graph& graph, const PackedMatrix& w, const Tensor& x) {
