@@ -47,16 +47,22 @@ class Heard {
   std::thread::id thread_ = std::this_thread::get_id();
 };
 
+/// The path of a tiny model in `folder`.
+std::string write_model(const TempFolder& folder) {
+  const auto shape = synthetic::find_shape("tiny12");
+  std::string path = folder.file("m.gguf");
+  EXPECT_TRUE(synthetic::write_model(*shape, 1, formats::GgmlType::q4_0, path).ok());
+  return path;
+}
+
 TEST(ProgressTest, EveryStepIsHeardToItsEnd) {
   const TempFolder folder;
-  const auto shape = synthetic::find_shape("tiny12");
-  ASSERT_TRUE(
-      synthetic::write_model(*shape, 1, formats::GgmlType::q4_0, folder.file("m.gguf")).ok());
+  const std::string path = write_model(folder);
   Heard opening;
   ModelOptions options;
   options.cache_dir = folder.path();
   options.progress = opening.callback();
-  const auto model = Model::open(folder.file("m.gguf"), options);
+  const auto model = Model::open(path, options);
   ASSERT_TRUE(model.ok()) << model.error().message;
   EXPECT_THAT(opening.whole_steps(), ElementsAre("checking the driver", "loading weights"));
 
@@ -77,19 +83,16 @@ TEST(ProgressTest, EveryStepIsHeardToItsEnd) {
 
   Heard again;
   options.progress = again.callback();
-  ASSERT_TRUE(Model::open(folder.file("m.gguf"), options).ok());
+  ASSERT_TRUE(Model::open(path, options).ok());
   EXPECT_THAT(again.whole_steps(), ElementsAre("loading weights"));
 }
 
 /// Another kind of cache has kernels of its own, which are checked before they are used.
 TEST(ProgressTest, ASessionMayCheckTheDriver) {
   const TempFolder folder;
-  const auto shape = synthetic::find_shape("tiny12");
-  ASSERT_TRUE(
-      synthetic::write_model(*shape, 1, formats::GgmlType::q4_0, folder.file("m.gguf")).ok());
   ModelOptions options;
   options.cache_dir = folder.path();
-  const auto model = Model::open(folder.file("m.gguf"), options);
+  const auto model = Model::open(write_model(folder), options);
   ASSERT_TRUE(model.ok()) << model.error().message;
   Heard heard;
   SessionOptions session_options;
