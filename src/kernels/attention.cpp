@@ -169,7 +169,6 @@ void add_attention(graph::Graph& graph, const Tensor& q, const Tensor& columns,
                    std::string label) {
   check_attention(q, columns, cache, n_heads);
   check_activation_rows(y, graph.caps(), q.shape[0], q.shape[1]);
-  KL_CHECK(y.f32.valid(), "attention writes float32 rows, and rounds those");
   const auto n = static_cast<uint32_t>(q.shape[0]);
   const AttentionTiling tiling = pick_attention_tiling(graph.caps(), cache, n_heads, n);
   const uint64_t visible = cache.window != 0 ? cache.window : cache.n_rows;
@@ -178,12 +177,14 @@ void add_attention(graph::Graph& graph, const Tensor& q, const Tensor& columns,
   const AttentionKernels kernels = attention_kernels(cache);
 
   if (tiling.n_splits == 1) {
+    ActivationRows rows = y;  // what is rounded is read back
+    if (!y.f32.valid()) rows.f32 = graph.transient(label + ".rows", DType::f32, q.shape);
     const graph::KernelDesc& kernel = n > kMaxDecodeColumns ? kernels.prefill : kernels.decode;
     graph::Node node = make_node(graph, kernel, tiling, cache, n_heads, n);
     node.label = std::move(label);
-    node.tensors = {q, columns, cache.k, cache.v, y.y(), y.y_q()};
-    node.constants.push_back(y.outputs());
-    node.bytes_touched = q.n_bytes + y.n_bytes() + cache_bytes;
+    node.tensors = {q, columns, cache.k, cache.v, rows.y(), rows.y_q()};
+    node.constants.push_back(rows.outputs());
+    node.bytes_touched = q.n_bytes + rows.n_bytes() + cache_bytes;
     graph.add(std::move(node));
     return;
   }

@@ -40,7 +40,7 @@ struct AttentionTiling {
                                                     uint32_t n_heads, uint32_t n_columns);
 
 /// y = softmax(q k^T) v for every column over the keys that its position sees; zero for inactive
-/// columns. q: f32, y: float32 or both forms, [n, n_heads * d]; columns: u32 [n, 4]. The rows of
+/// columns. q: f32, y: in either form, [n, n_heads * d]; columns: u32 [n, 4]. The rows of
 /// the columns' own positions are in the cache already (add_rope_kv). With more than
 /// kMaxDecodeColumns columns they are consecutive positions of one sequence, and inactive ones come
 /// last. Column i of a window cache needs position p_i - window + 1 to be still there: window + n -

@@ -123,8 +123,7 @@ class DecoderBuilder {
     const LayerWeights& layer = weights_.layers()[i];
     const LayerConfig& shape = config_.layers[i];
     const Tensor q = shape.kv_layer == i ? add_qkv(i, input) : add_q(i, input);
-    LinearInput mixed = input_rows(label(i, "attn_out"), shape.q_width(), {&layer.o},
-                                   /*keep=*/true);
+    LinearInput mixed = input_rows(label(i, "attn_out"), shape.q_width(), {&layer.o});
     kernels::add_attention(graph_, q, state_.columns, state_.caches[i], mixed.rows(), shape.n_heads,
                            label(i, "attention"));
     const Tensor delta = add_product(layer.o, mixed, label(i, "attn_output"));

@@ -26,8 +26,7 @@ class RoundedRowsTest : public LinearTest {
   /// `add` writes rows [kRows, width] in the forms that it is asked for: bytes beside float32, and
   /// words alone.
   void compare(uint64_t width, const graph::VariantPolicy* policy,
-               const std::function<void(Graph&, const ActivationRows&)>& add,
-               bool needs_floats = false) {
+               const std::function<void(Graph&, const ActivationRows&)>& add) {
     for (const LinearClass rounding : {LinearClass::int8_dot, LinearClass::int8_swar}) {
       const Shape shape{kRows, quantized_width(rounding, width)};
       Graph graph(caps_, policy);
@@ -35,7 +34,7 @@ class RoundedRowsTest : public LinearTest {
       y.rounding = rounding;
       y.rounded = poisoned(DType::u32, shape);
       Tensor floats = poisoned(DType::f32, Shape{kRows, width});
-      if (needs_floats || rounding == LinearClass::int8_dot) {
+      if (rounding == LinearClass::int8_dot) {
         y.f32 = floats;
       } else {
         add(graph, floats);
@@ -149,11 +148,10 @@ TEST_F(RoundedRowsTest, Attention) {
     const auto add = [&, &cache = cache](Graph& graph, const ActivationRows& y) {
       add_attention(graph, q, column_tensor, cache, y, 2, "attention");
     };
-    compare(width, nullptr, add, /*needs_floats=*/true);
+    compare(width, nullptr, add);
     if (type != KvType::f16) continue;
-    for_each_variant(attention_kernels(cache).decode, [&](const auto& policy) {
-      compare(width, &policy, add, /*needs_floats=*/true);
-    });
+    for_each_variant(attention_kernels(cache).decode,
+                     [&](const auto& policy) { compare(width, &policy, add); });
   }
 }
 
