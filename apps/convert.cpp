@@ -45,6 +45,10 @@ void add_convert(CLI::App& app, int& result) {
                   "matrices: f32, f16, bf16, q8_0 or q4_0 [bf16]")
       ->check(CLI::IsMember({"f32", "f16", "bf16", "q8_0", "q4_0"}))
       ->option_text("TYPE");
+  command.add_option("--name", arguments->options.name, "the model's name [that of the folder]")
+      ->option_text("TEXT");
+  command.add_option("--description", arguments->options.description, "a sentence or two on it")
+      ->option_text("TEXT");
   command.add_flag("--mmproj", arguments->options.mmproj,
                    "write the projector of pictures and sounds, not the text model");
   command.add_flag("--force", arguments->options.overwrite, "replace an existing file");

@@ -6,6 +6,7 @@
 
 #include "apps/commands.hpp"
 #include "apps/long_work.hpp"
+#include "apps/model_arguments.hpp"
 #include "kimberlite/console.hpp"
 #include "kimberlite/quantize.hpp"
 #include "kimberlite/tools.hpp"
@@ -39,6 +40,7 @@ Json to_json(const FileInfo& info, const ShowArguments& arguments) {
   Json json = {{"path", info.path},
                {"architecture", info.architecture},
                {"name", info.name},
+               {"description", info.description},
                {"bytes", info.n_bytes},
                {"parameters", info.n_parameters},
                {"shards", info.n_shards},
@@ -70,6 +72,9 @@ Json to_json(const FileInfo& info, const ShowArguments& arguments) {
 
 void print_text(const FileInfo& info, const ShowArguments& arguments) {
   fmt::print("name          {}\n", terminal_safe(info.name));
+  if (!info.description.empty()) {
+    fmt::print("about         {}\n", terminal_safe(info.description));
+  }
   fmt::print("architecture  {}\n", terminal_safe(info.architecture));
   fmt::print("parameters    {:.2f} M\n", static_cast<double>(info.n_parameters) * 1e-6);
   fmt::print("size          {} in {} tensors, {} file{}\n", size_text(info.n_bytes),
@@ -142,7 +147,10 @@ Result<VerifySummary> verify_weights(const std::string& model) {
   });
 }
 
-int show(const ShowArguments& arguments) {
+int show(ShowArguments arguments) {
+  auto path = model_or_pebble(arguments.model);
+  if (!path.ok()) return fail(path.error());
+  arguments.model = std::move(path).value();
   const auto info = inspect_file(arguments.model);
   if (!info.ok()) return fail(info.error());
   std::optional<VerifySummary> verified;
@@ -255,8 +263,7 @@ int list(const DevicesArguments& arguments) {
 void add_show(CLI::App& app, int& result) {
   CLI::App& command = *app.add_subcommand("show", "what a GGUF file holds");
   auto arguments = std::make_shared<ShowArguments>();
-  command.add_option("MODEL,-m,--model", arguments->model, "a GGUF file")
-      ->required()
+  command.add_option("MODEL,-m,--model", arguments->model, "a GGUF file [Pebble]")
       ->option_text("FILE");
   command.add_flag("--metadata", arguments->metadata, "every key, long values cut");
   command.add_flag("--tensors", arguments->tensors, "every tensor: type, shape, bytes");

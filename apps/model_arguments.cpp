@@ -20,23 +20,24 @@ CLI::Validator layers_check() {
 }
 
 /// "all" is a number that only the file knows.
-Result<std::optional<uint32_t>> gpu_layers(const ModelArguments& arguments) {
-  if (arguments.gpu_layers == "auto") return std::optional<uint32_t>();
-  if (arguments.gpu_layers != "all") return parse_count(arguments.gpu_layers);
-  auto info = inspect_file(arguments.model);
+Result<std::optional<uint32_t>> gpu_layers(const std::string& asked, const std::string& model) {
+  if (asked == "auto") return std::optional<uint32_t>();
+  if (asked != "all") return parse_count(asked);
+  auto info = inspect_file(model);
   if (!info.ok()) return info.error();
   for (const MetadataEntry& entry : info->metadata) {
     if (entry.key == info->architecture + ".block_count") return parse_count(entry.value);
   }
   return Error{ErrorCode::bad_file,
-               fmt::format("{}: no {}.block_count", arguments.model, info->architecture)};
+               fmt::format("{}: no {}.block_count", model, info->architecture)};
 }
 
 }  // namespace
 
 void add_model_options(CLI::App& command, ModelArguments& arguments, bool with_context) {
-  command.add_option("MODEL,-m,--model", arguments.model, "a GGUF file (the first of a split one)")
-      ->required()
+  command
+      .add_option("MODEL,-m,--model", arguments.model,
+                  "a GGUF file (the first of a split one) [Pebble]")
       ->option_text("FILE");
   command.add_option("--device", arguments.device, "-dev: index, part of the name, vendor or UUID")
       ->option_text("NAME");
@@ -81,18 +82,29 @@ SamplingOptions sampling_options(const SamplingArguments& arguments) {
   return options;
 }
 
+Result<std::string> model_or_pebble(const std::string& given) {
+  if (!given.empty()) return given;
+  auto path = find_demonstration_model();
+  if (path.ok()) {
+    fmt::print(stderr, "note: no model was named; this is Pebble, a tiny demonstration model\n");
+  }
+  return path;
+}
+
 Result<std::unique_ptr<Model>> open_model(const ModelArguments& arguments) {
+  const auto path = model_or_pebble(arguments.model);
+  if (!path.ok()) return path.error();
   ModelOptions options;
   options.device = arguments.device;
   options.validation = arguments.validation;
   options.precise = arguments.precise;
-  auto layers = gpu_layers(arguments);
+  auto layers = gpu_layers(arguments.gpu_layers, *path);
   if (!layers.ok()) return layers.error();
   options.gpu_layers = *layers;
   ProgressLine line;
   options.progress = line.callback();
-  if (arguments.verbose) fmt::print(stderr, "loading {}\n", terminal_safe(arguments.model));
-  return Model::open(arguments.model, options);
+  if (arguments.verbose) fmt::print(stderr, "loading {}\n", terminal_safe(*path));
+  return Model::open(*path, options);
 }
 
 Result<std::unique_ptr<Session>> open_session(Model& model, const ModelArguments& arguments) {

@@ -20,7 +20,7 @@ struct ModelArguments {
   bool verbose = false;
 };
 
-/// MODEL or -m, --device, --gpu-layers, --kv-type, --precise, --validation, -v; -c where a context
+/// MODEL or -m, which may be left out (Pebble), --device, --gpu-layers, --kv-type, --precise, --validation, -v; -c where a context
 /// can be chosen.
 void add_model_options(CLI::App& command, ModelArguments& arguments, bool with_context = true);
 
@@ -33,6 +33,9 @@ struct SamplingArguments {
 void add_sampling_options(CLI::App& command, SamplingArguments& arguments);
 /// Without --seed a new one each time.
 SamplingOptions sampling_options(const SamplingArguments& arguments);
+
+/// What was named, else Pebble, which a note on stderr says. Errors: io, where it is not there.
+Result<std::string> model_or_pebble(const std::string& given);
 
 /// Errors: those of Model::open; invalid_argument.
 Result<std::unique_ptr<Model>> open_model(const ModelArguments& arguments);

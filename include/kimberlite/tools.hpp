@@ -47,7 +47,8 @@ struct FileInfo {
   std::string path;
   std::string architecture;
   std::string name;
-  uint64_t n_bytes = 0;  // of the tensors
+  std::string description;  // whatever the file says of itself, or empty
+  uint64_t n_bytes = 0;     // of the tensors
   uint64_t n_parameters = 0;
   uint32_t n_shards = 1;
   std::vector<MetadataEntry> metadata;
@@ -58,8 +59,14 @@ struct FileInfo {
 /// Reads a GGUF file's metadata and tensor table. Errors: io, bad_file.
 Result<FileInfo> inspect_file(const std::string& path);
 
+/// Pebble, the demonstration model that comes with the program: a file beside it, or in
+/// ../share/kimberlite. Errors: io, naming both places.
+Result<std::string> find_demonstration_model();
+
 struct ConvertFileOptions {
   std::string type = "bf16";  // f32, f16, bf16, q8_0, q4_0
+  std::string name;           // general.name; empty: the folder's
+  std::string description;    // general.description; empty: none
   bool mmproj = false;        // the projector of pictures and sounds, not the text model
   bool overwrite = false;
   Progress progress;

@@ -35,6 +35,9 @@ bool stdout_is_terminal();
 bool stdin_is_terminal();
 bool stderr_is_terminal();
 
+/// The running program's file (UTF-8); nothing where the system does not say.
+std::optional<std::string> program_path();
+
 /// The program's arguments as UTF-8, the program's name left out, from what main() was given. On
 /// Windows the console is switched to UTF-8 as well.
 std::vector<std::string> program_arguments(int argc, char** argv);

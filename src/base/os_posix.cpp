@@ -121,6 +121,13 @@ bool stdout_is_terminal() { return ::isatty(STDOUT_FILENO) == 1; }
 bool stdin_is_terminal() { return ::isatty(STDIN_FILENO) == 1; }
 bool stderr_is_terminal() { return ::isatty(STDERR_FILENO) == 1; }
 
+std::optional<std::string> program_path() {
+  std::error_code failure;
+  std::filesystem::path path = std::filesystem::read_symlink("/proc/self/exe", failure);
+  if (failure) return std::nullopt;
+  return path.string();
+}
+
 std::vector<std::string> program_arguments(int argc, char** argv) {
   return argc > 1 ? std::vector<std::string>(argv + 1, argv + argc) : std::vector<std::string>();
 }

@@ -143,6 +143,14 @@ bool stdout_is_terminal() { return ::_isatty(::_fileno(stdout)) != 0; }
 bool stdin_is_terminal() { return ::_isatty(::_fileno(stdin)) != 0; }
 bool stderr_is_terminal() { return ::_isatty(::_fileno(stderr)) != 0; }
 
+std::optional<std::string> program_path() {
+  std::wstring path(32768, L'\0');  // the longest that there is
+  const DWORD n = ::GetModuleFileNameW(nullptr, path.data(), static_cast<DWORD>(path.size()));
+  if (n == 0 || n == path.size()) return std::nullopt;
+  path.resize(n);
+  return to_utf8(path);
+}
+
 std::vector<std::string> program_arguments(int, char**) {
   ::SetConsoleOutputCP(CP_UTF8);
   ::SetConsoleCP(CP_UTF8);

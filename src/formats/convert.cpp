@@ -47,7 +47,11 @@ Status check_request(const std::string& out_path, const ConvertOptions& options)
 void write_general(const std::string& dir, const ConvertOptions& options, GgufWriter& writer) {
   std::filesystem::path folder = utf8_path(dir).lexically_normal();
   if (!folder.has_filename()) folder = folder.parent_path();  // a slash at the end
-  writer.set_string("general.name", to_utf8(folder.filename()));
+  writer.set_string("general.name",
+                    options.name.empty() ? to_utf8(folder.filename()) : options.name);
+  if (!options.description.empty()) {
+    writer.set_string("general.description", options.description);
+  }
   writer.set_string("general.type", options.mmproj ? "mmproj" : "model");
   writer.set_u32("general.file_type", find_recipe(traits(options.type).name)->file_type);
   writer.set_u32("general.quantization_version", 2);

@@ -38,6 +38,8 @@ Result<std::vector<std::string>> convert_file(const std::string& folder, const s
                              options.type)};
   }
   formats::ConvertOptions convert_options;
+  convert_options.name = options.name;
+  convert_options.description = options.description;
   convert_options.type = *type;
   convert_options.mmproj = options.mmproj;
   convert_options.overwrite = options.overwrite;

@@ -1,8 +1,12 @@
 // kimberlite/tools.hpp: what a GGUF file says.
 #include <fmt/format.h>
 
+#include <filesystem>
+
 #include "base/numeric.hpp"
+#include "base/os.hpp"
 #include "formats/gguf.hpp"
+#include "formats/utf8_path.hpp"
 #include "kimberlite/tools.hpp"
 #include "model/config.hpp"
 #include "model/weights.hpp"
@@ -15,6 +19,7 @@ namespace {
 using formats::GgufType;
 using formats::GgufValue;
 
+constexpr const char* kDemonstrationModel = "pebble-Q8_0.gguf";
 constexpr size_t kMaxTextBytes = 256;  // of a value that is shown
 constexpr uint64_t kMaxElements = 8;   // of an array that are shown
 
@@ -134,6 +139,7 @@ Result<FileInfo> inspect_file(const std::string& path) {
   info.path = path;
   info.architecture = text_or_empty(file, "general.architecture");
   info.name = text_or_empty(file, "general.name");
+  info.description = text_or_empty(file, "general.description");
   info.n_shards = static_cast<uint32_t>(file.n_shards());
   for (const formats::GgufEntry& entry : file.entries()) info.metadata.push_back(describe(entry));
   for (const formats::TensorInfo& tensor : file.tensors()) {
@@ -143,6 +149,23 @@ Result<FileInfo> inspect_file(const std::string& path) {
   }
   info.unsupported = why_unsupported(file);
   return info;
+}
+
+Result<std::string> find_demonstration_model() {
+  const auto program = os::program_path();
+  if (!program) {
+    return Error{ErrorCode::io, "no model was named, and where the program lies is not known"};
+  }
+  const std::filesystem::path folder = formats::utf8_path(*program).parent_path();
+  const std::filesystem::path shared = folder.parent_path() / "share" / "kimberlite";
+  for (const std::filesystem::path& place : {folder, shared}) {
+    std::error_code failure;
+    const std::filesystem::path path = place / kDemonstrationModel;
+    if (std::filesystem::is_regular_file(path, failure)) return formats::to_utf8(path);
+  }
+  return Error{ErrorCode::io, fmt::format("no model was named, and {} is neither in {} nor in {}",
+                                          kDemonstrationModel, formats::to_utf8(folder),
+                                          formats::to_utf8(shared))};
 }
 
 }  // namespace kimberlite

@@ -137,5 +137,13 @@ TEST(Os, MemoryNumbersArePlausible) {
   EXPECT_LT(os::peak_resident_bytes(), os::physical_memory_bytes());
 }
 
+TEST(Os, ProgramPath) {
+  const auto path = os::program_path();
+  ASSERT_TRUE(path.has_value());
+  const fs::path program(std::u8string(path->begin(), path->end()));
+  EXPECT_TRUE(fs::is_regular_file(program));
+  EXPECT_EQ(program.stem(), "base_test");
+}
+
 }  // namespace
 }  // namespace kimberlite

@@ -40,6 +40,9 @@ class Convert(cli_test.CliTest):
         self.fails(1, "convert", source, self.folder / "converted.gguf", says=["--force"])
         shown, _ = self.written(source)
         self.assertIn("bf16", shown["types"])
+        self.assertEqual(shown["description"], "")
+        shown, _ = self.written(source, "--name", "Opal", "--description", "Small. And bright.")
+        self.assertEqual((shown["name"], shown["description"]), ("Opal", "Small. And bright."))
 
     def test_projector(self):
         source = self.folder / "with-sounds"
