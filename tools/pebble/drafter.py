@@ -56,8 +56,9 @@ def keep_keys_and_values(pebble: Pebble) -> None:
 
 
 @torch.no_grad()
-def ask(pebble: Pebble, batch: Batch) -> Knowledge:
-    embeds = pebble.embed(batch)
+def ask(pebble: Pebble, embeds: Tensor, batch: Batch) -> Knowledge:
+    """`embeds`: pebble.embed(batch), whose media differ in number from batch to batch, which would
+    be compiled anew each time."""
     output = pebble.official.model.language_model(
         inputs_embeds=embeds,
         attention_mask={"full_attention": batch.full_mask, "sliding_attention": batch.sliding_mask},

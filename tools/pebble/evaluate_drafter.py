@@ -29,7 +29,7 @@ def drafts_of(pebble: Pebble, drafter: Drafter, row: Row) -> list[list[int]]:
     count = len(row.ids)
     batch = pack(iter([row]), BatchShape(1, count, count - row.n_prompt))
     batch.full_mask, batch.sliding_mask = batch.full_mask.float(), batch.sliding_mask.float()
-    _, drafts = drafter.predict(ask(pebble, batch), batch)
+    _, drafts = drafter.predict(ask(pebble, pebble.embed(batch), batch), batch)
     return torch.stack(drafts[:_DRAFTS], 1).tolist()
 
 

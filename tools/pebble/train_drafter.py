@@ -27,12 +27,14 @@ def train(out: Path) -> None:
     loop = Loop(out, drafter, make_optimizers(drafter, matrices), "drafter-checkpoint.pt")
     if loop.stage_index > 0:
         return
-    ask_fast = torch.compile(lambda batch: ask(pebble, batch), dynamic=False)
+    ask_fast = torch.compile(lambda embeds, batch: ask(pebble, embeds, batch), dynamic=False)
     predict = torch.compile(drafter.predict, dynamic=False)
 
     def forward(batch: Batch) -> tuple[torch.Tensor, list[torch.Tensor], torch.Tensor]:
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            known = ask_fast(batch)
+            with torch.no_grad():
+                embeds = pebble.embed(batch)
+            known = ask_fast(embeds, batch)
             return *predict(known, batch), known.said
 
     def scores_of(batches: list[Batch]) -> dict[str, float]:

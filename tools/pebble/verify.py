@@ -112,12 +112,12 @@ def drafts_equal_single_rounds() -> None:
     with tempfile.TemporaryDirectory() as folder:
         rows = [make_row(example, _tokenizer(folder)) for example in itertools.islice(source, 12)]
     batch = _float_masks(pack(iter(rows), BatchShape(4, 288, 1024)))
-    known = ask(pebble, batch)
+    known = ask(pebble, pebble.embed(batch), batch)
     _, drafts = drafter.predict(known, batch)
     n_wrong = n_drafts = 0
     for index, row in enumerate(rows[: len(batch.tasks)]):
         alone = _float_masks(pack(iter([row]), BatchShape(1, len(row.ids), len(row.ids))))
-        single = ask(pebble, alone)
+        single = ask(pebble, pebble.embed(alone), alone)
         mine = [draft[batch.label_owners == index] for draft in drafts]
         for label, position in enumerate(range(row.n_prompt, len(row.ids) - N_DRAFTS)):
             window = slice(max(0, position - shape.WINDOW + 1), position)
