@@ -5,12 +5,16 @@
 KL_STRUCTS_BEGIN
 struct SamplePush {
   u32 vocab;
-  u32 n_columns;
+  u32 n_columns;      // whose drafts count for penalties
+  u32 first_column;   // the column of the first row of logits
   u32 n_chunks;       // of kSampleChunk tokens, in a row of logits
   u32 n_suppress;
   u32 ring_capacity;  // tokens of one sequence's ring; 0 where nothing is advanced
+  u32 agree;          // benchmarks: see agree_hash; 0: drafts are compared
 };
-CHECK_PUSH(SamplePush, 20)
+CHECK_PUSH(SamplePush, 28)
+
+const u32 kSampleColumns = 8;   // at most, in a pass
 
 const u32 kSampleChunk = 1024;  // tokens that one subgroup handles; a multiple of 256
 const u32 kSampleBins = 2048;   // of the distance from the largest logit
@@ -48,6 +52,16 @@ KL_FUNCTION f32 bin_scale(f32 best, f32 worst) {
 KL_FUNCTION u32 sample_bin(f32 x, f32 best, f32 scale) {
   KL_PRECISE const f32 distance = (best - x) * scale;
   return distance < f32(kSampleBins - 1) ? u32(distance) : kSampleBins - 1;
+}
+
+// Benchmarks have no drafter that fits their random weights: with SamplePush::agree a draft is
+// taken for right where the hash of its position is below it, whatever was sampled. Wellons 2018,
+// "Prospecting for hash functions": lowbias32.
+KL_FUNCTION u32 agree_hash(u32 position) {
+  u32 x = position + 0x9E3779B9u;
+  x = (x ^ (x >> 16)) * 0x7feb352du;
+  x = (x ^ (x >> 15)) * 0x846ca68bu;
+  return x ^ (x >> 16);
 }
 KL_STRUCTS_END
 #endif

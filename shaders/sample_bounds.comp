@@ -86,7 +86,7 @@ uint n_counted(uint column) {
 void main() {
   const uint column = gl_WorkGroupID.x;
   if (!column_runs(column)) return;
-  const uint sequence = columns[column].sequence;
+  const uint sequence = column_of(column).sequence;
   const LogitRange range = find_range(column);
   SampleCut cut;
   cut.best = range.best;

@@ -56,7 +56,7 @@ void main() {
   const uint column = gl_WorkGroupID.y;
   const uint chunk = chunk_index();
   if (chunk >= p.n_chunks || !column_runs(column)) return;
-  const uint sequence = columns[column].sequence;
+  const uint sequence = column_of(column).sequence;
   const bool weights = cuts_top_p(sequence);
   if (!weights && !cuts_top_k(sequence)) return;
   const LogitRange range = find_range(column);

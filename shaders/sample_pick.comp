@@ -39,7 +39,7 @@ uvec2 better_of_four(uvec2 best, uint token, uint column, uint sequence, bool gr
     if (!at_least(uvec2(order_key(value), ~token), cut)) continue;
     float score = value;
     if (!drawn) {
-      random = philox(noise_counter(token), columns[column].position + 1,
+      random = philox(noise_counter(token), column_of(column).position + 1,
                       states[sequence].seed_low, states[sequence].seed_high);
       drawn = true;
     }
@@ -57,7 +57,7 @@ void main() {
   const uint column = gl_WorkGroupID.y;
   const uint chunk = chunk_index();
   if (chunk >= p.n_chunks || !column_runs(column)) return;
-  const uint sequence = columns[column].sequence;
+  const uint sequence = column_of(column).sequence;
   const bool greedy = is_greedy(sequence);
 
   uvec2 best = uvec2(0, 0);

@@ -40,12 +40,13 @@ bool has_penalties(uint sequence) {
 
 // Occurrences among drafts that this column has seen.
 uint draft_count(uint token, uint column, uint sequence) {
+  const uint position = column_of(column).position;
   uint n = 0;
   for (uint i = 0; i < p.n_columns; ++i) {
     const Column other = columns[i];
     const bool seen = other.is_active != 0 && other.sequence == sequence &&
                       other.position >= states[sequence].position &&
-                      other.position <= columns[column].position;
+                      other.position <= position;
     n += seen && other.token == token ? 1 : 0;
   }
   return n;
@@ -82,7 +83,7 @@ void main() {
   const uint column = gl_WorkGroupID.y;
   const uint chunk = chunk_index();
   if (chunk >= p.n_chunks || !column_runs(column)) return;
-  const uint sequence = columns[column].sequence;
+  const uint sequence = column_of(column).sequence;
   const float factor = is_greedy(sequence) ? 1.0 : states[sequence].inverse_temperature;
   const uint n_suppress = n_suppressed_in(chunk);
 

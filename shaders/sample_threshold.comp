@@ -198,7 +198,7 @@ U64 enter_top_p_bin(inout Selection s, uint column, U64 target) {
 void main() {
   const uint column = gl_WorkGroupID.x;
   if (!column_runs(column)) return;
-  const uint sequence = columns[column].sequence;
+  const uint sequence = column_of(column).sequence;
   const uint k_rest = cuts[column].k_rest;
   Selection s;
   s.first = column * p.vocab;

@@ -1,5 +1,7 @@
 // Columns: what one pass over the model computes, in device memory, so that a recorded executable
 // serves every token. A column is (token, position, sequence).
+#ifndef KL_COLUMNS_H
+#define KL_COLUMNS_H
 #include "types.h"
 KL_STRUCTS_BEGIN
 struct Column {
@@ -9,3 +11,4 @@ struct Column {
   u32 is_active;  // 0: padding; computes something finite, writes nothing that lasts
 };
 KL_STRUCTS_END
+#endif

@@ -16,9 +16,13 @@ layout(push_constant, std430) uniform Push { SamplePush p; };
 layout(binding = 0, std430) SEQUENCE_ACCESS buffer Columns { Column columns[]; };
 layout(binding = 1, std430) SEQUENCE_ACCESS buffer States { SequenceState states[]; };
 
+// What the rows of logits are sampled for.
+Column column_of(uint row) { return columns[p.first_column + row]; }
+
 // Columns of finished sequences are left alone.
-bool column_runs(uint column) {
-  return columns[column].is_active != 0 && states[columns[column].sequence].done == kRunning;
+bool column_runs(uint row) {
+  const Column column = column_of(row);
+  return column.is_active != 0 && states[column.sequence].done == kRunning;
 }
 
 // At temperature 0 the largest logit survives every filter.

@@ -44,7 +44,9 @@ struct SequenceReport {
   u32 done;
   u32 position;
   u32 last_token;
+  u32 n_drafts;    // active drafts of the last pass; 0 in a plain step
+  u32 n_accepted;  // the first ones, which are what was sampled; one that ends the sequence counts
 };
-CHECK_PUSH(SequenceReport, 16)
+CHECK_PUSH(SequenceReport, 24)
 KL_STRUCTS_END
 #endif

@@ -6,8 +6,7 @@
 #include <cmath>
 
 #include "base/numeric.hpp"
-#include "shaders/common/columns.h"
-#include "shaders/sample.h"
+#include "kernels/sample_pass.hpp"
 
 namespace kimberlite::kernels {
 
@@ -18,6 +17,7 @@ using graph::KernelDesc;
 using graph::Shape;
 using graph::Tensor;
 using graph::Variant;
+using Spread = SamplePass::Spread;
 
 namespace {
 
@@ -54,12 +54,6 @@ constexpr std::array kPickBindings{kColumns,
                                    BindingDesc{"picks", Access::write}};
 constexpr std::array kTokensBindings{kColumns, kStates, BindingDesc{"picks"},
                                      BindingDesc{"tokens", Access::write}};
-constexpr std::array kAdvanceBindings{BindingDesc{"columns", Access::read_write},
-                                      BindingDesc{"states", Access::read_write},
-                                      BindingDesc{"picks"},
-                                      BindingDesc{"counts", Access::read_write},
-                                      BindingDesc{"ring", Access::write},
-                                      BindingDesc{"reports", Access::write}};
 
 constexpr std::array kPrepareVariants{Variant{"portable", "sample_prepare"}};
 constexpr std::array kHistogramVariants{Variant{"portable", "sample_histogram"}};
@@ -68,7 +62,6 @@ constexpr std::array kGatherVariants{Variant{"portable", "sample_gather"}};
 constexpr std::array kThresholdVariants{Variant{"portable", "sample_threshold"}};
 constexpr std::array kPickVariants{Variant{"portable", "sample_pick"}};
 constexpr std::array kTokensVariants{Variant{"portable", "sample_tokens"}};
-constexpr std::array kAdvanceVariants{Variant{"portable", "sample_advance"}};
 
 constexpr KernelDesc kPrepare{"sample_prepare", kPrepareBindings, kPushBytes, kPrepareVariants};
 constexpr KernelDesc kHistogram{"sample_histogram", kHistogramBindings, kPushBytes,
@@ -79,56 +72,66 @@ constexpr KernelDesc kThreshold{"sample_threshold", kThresholdBindings, kPushByt
                                 kThresholdVariants};
 constexpr KernelDesc kPick{"sample_pick", kPickBindings, kPushBytes, kPickVariants};
 constexpr KernelDesc kTokens{"sample_tokens", kTokensBindings, kPushBytes, kTokensVariants};
-constexpr KernelDesc kAdvance{"sample_advance", kAdvanceBindings, kPushBytes, kAdvanceVariants};
 
-constexpr std::array<const KernelDesc*, 8> kAll{&kPrepare,   &kHistogram, &kBounds, &kGather,
-                                                &kThreshold, &kPick,      &kTokens, &kAdvance};
+constexpr std::array<const KernelDesc*, 9> kAll{&kPrepare, &kHistogram,   &kBounds,
+                                                &kGather,  &kThreshold,   &kPick,
+                                                &kTokens,  &kSampleDraft, &kSampleAdvance};
 
-constexpr uint32_t kStateWords = sizeof(shaders::SequenceState) / 4;
-constexpr uint32_t kReportWords = sizeof(shaders::SequenceReport) / 4;
 constexpr uint32_t kCutWords = sizeof(shaders::SampleCut) / 4;
 constexpr uint32_t kChunksPerWorkgroup = 4;  // one for each subgroup
 
-/// How a node covers the columns.
-enum class Spread {
-  chunks,   // a subgroup for each chunk of the vocabulary
-  columns,  // a subgroup for each column
-};
+Status check_range(const char* name, float value, float low, float high) {
+  if (value >= low && value <= high) return {};  // false for NaN
+  return Error{ErrorCode::invalid_argument,
+               fmt::format("{}: expected {} to {}, got {}", name, low, high, value)};
+}
 
-/// One add_sample: what its dispatches have in common.
-struct Pass {
-  graph::Graph& graph;
-  const std::string& label;
-  shaders::SamplePush push;
+/// Penalties too small to matter are off, so that no product is subnormal.
+float without_dust(float value) { return std::abs(value) < 1e-20f ? 0.0f : value; }
 
-  void add(const KernelDesc& kernel, Spread spread, std::vector<Tensor> tensors) const {
-    const uint32_t n_subgroups = spread == Spread::chunks ? kChunksPerWorkgroup : 1;
-    graph::Node node;
-    node.kernel = &kernel;
-    node.variant = &graph.pick(kernel);
-    node.label = fmt::format("{}.{}", label, kernel.name);
-    node.tensors = std::move(tensors);
-    node.constants = {n_subgroups * graph.caps().subgroup_size};
-    node.set_push(push);
-    node.grid = spread == Spread::chunks
-                    ? std::array{div_up(push.n_chunks, kChunksPerWorkgroup), push.n_columns, 1u}
-                    : std::array{push.n_columns, 1u, 1u};
-    // Only these stream over the vocabulary whatever the settings.
-    if (&kernel == &kPrepare || &kernel == &kPick) {
-      node.bytes_touched = uint64_t{8} * push.n_columns * push.vocab;
-    }
-    graph.add(std::move(node));
+}  // namespace
+
+std::span<const KernelDesc* const> sample_kernels() { return kAll; }
+
+void SamplePass::add(const KernelDesc& kernel, Spread spread, std::vector<Tensor> tensors) const {
+  const uint32_t n_subgroups = spread == Spread::chunks ? kChunksPerWorkgroup : 1;
+  graph::Node node;
+  node.kernel = &kernel;
+  node.variant = &graph.pick(kernel);
+  node.label = fmt::format("{}.{}", label, kernel.name);
+  node.tensors = std::move(tensors);
+  node.constants = {n_subgroups * graph.caps().subgroup_size};
+  node.set_push(push);
+  node.grid = spread == Spread::chunks
+                  ? std::array{div_up(push.n_chunks, kChunksPerWorkgroup), n_rows, 1u}
+                  : std::array{n_rows, 1u, 1u};
+  // Only these stream over the vocabulary whatever the settings.
+  if (&kernel == &kPrepare || &kernel == &kPick) {
+    node.bytes_touched = uint64_t{8} * n_rows * push.vocab;
   }
-};
+  graph.add(std::move(node));
+}
 
-void check_inputs(const graph::Graph& graph, const SampleInputs& in) {
+SamplePass make_sample_pass(graph::Graph& graph, const SampleInputs& in, const std::string& label) {
+  const auto vocab = static_cast<uint32_t>(in.logits.shape[1]);
+  shaders::SamplePush push{};
+  push.vocab = vocab;
+  push.n_columns = static_cast<uint32_t>(in.columns.shape[0]);
+  push.n_chunks = div_up(vocab, shaders::kSampleChunk);
+  push.n_suppress = in.suppress.valid() ? static_cast<uint32_t>(in.suppress.n_elements()) : 0;
+  return {graph, label, static_cast<uint32_t>(in.logits.shape[0]), push};
+}
+
+void check_sample_inputs(const graph::Graph& graph, const SampleInputs& in) {
   KL_CHECK(graph.caps().subgroup_size <= 64, "subgroups of up to 64");
   KL_CHECK(in.logits.dtype == DType::f32 && in.logits.shape.rank() == 2, "logits [n, vocab]");
   const uint64_t n = in.logits.shape[0];
   const uint64_t vocab = in.logits.shape[1];
   KL_CHECK(n >= 1 && n <= kMaxSampleColumns, "1 to 8 columns");
   KL_CHECK(vocab <= (1u << 20), "a vocabulary whose weights add up in 64 bits");
-  KL_CHECK(in.columns.dtype == DType::u32 && in.columns.shape == (Shape{n, 4}), "columns [n, 4]");
+  KL_CHECK(in.columns.dtype == DType::u32 && in.columns.shape.rank() == 2 &&
+               in.columns.shape[1] == kColumnWords,
+           "columns [n, 4]");
   KL_CHECK(in.states.dtype == DType::u32 && in.states.shape.rank() == 2 &&
                in.states.shape[1] == kStateWords,
            "states [n_sequences, 24]");
@@ -140,20 +143,9 @@ void check_inputs(const graph::Graph& graph, const SampleInputs& in) {
   KL_CHECK(!in.suppress.valid() || in.suppress.n_elements() <= 128, "up to 128 suppressed ids");
 }
 
-Pass make_pass(graph::Graph& graph, const SampleInputs& in, const std::string& label) {
-  const auto vocab = static_cast<uint32_t>(in.logits.shape[1]);
-  shaders::SamplePush push{};
-  push.vocab = vocab;
-  push.n_columns = static_cast<uint32_t>(in.logits.shape[0]);
-  push.n_chunks = div_up(vocab, shaders::kSampleChunk);
-  push.n_suppress = in.suppress.valid() ? static_cast<uint32_t>(in.suppress.n_elements()) : 0;
-  return {graph, label, push};
-}
-
-/// All dispatches but the last. Returns the picks.
-Tensor add_pick(const Pass& pass, const SampleInputs& in) {
+Tensor add_pick(const SamplePass& pass, const SampleInputs& in) {
   graph::Graph& graph = pass.graph;
-  const uint64_t n = pass.push.n_columns;
+  const uint64_t n = pass.n_rows;
   const Tensor x = graph.transient("sample.x", DType::f32, Shape{n, pass.push.vocab});
   const Tensor chunks =
       graph.transient("sample.chunks", DType::u32, Shape{n, pass.push.n_chunks, 2});
@@ -174,19 +166,6 @@ Tensor add_pick(const Pass& pass, const SampleInputs& in) {
   pass.add(kPick, Spread::chunks, {in.columns, in.states, cuts, chunks, x, picks});
   return picks;
 }
-
-Status check_range(const char* name, float value, float low, float high) {
-  if (value >= low && value <= high) return {};  // false for NaN
-  return Error{ErrorCode::invalid_argument,
-               fmt::format("{}: expected {} to {}, got {}", name, low, high, value)};
-}
-
-/// Penalties too small to matter are off, so that no product is subnormal.
-float without_dust(float value) { return std::abs(value) < 1e-20f ? 0.0f : value; }
-
-}  // namespace
-
-std::span<const KernelDesc* const> sample_kernels() { return kAll; }
 
 Status check_sampling(const SamplingSettings& settings) {
   KL_TRY(check_range("temperature", settings.temperature, 0.0f, 1e6f));
@@ -216,31 +195,13 @@ void set_sampling(shaders::SequenceState& state, const SamplingSettings& setting
   state.frequency = without_dust(settings.frequency_penalty);
 }
 
-void add_sample(graph::Graph& graph, const SampleInputs& inputs, const SampleOutputs& outputs,
-                const std::string& label) {
-  check_inputs(graph, inputs);
-  const uint64_t n_sequences = inputs.states.shape[0];
-  const Tensor& ring = outputs.ring;
-  KL_CHECK(ring.dtype == DType::u32 && ring.shape.rank() == 2 && ring.shape[0] == n_sequences &&
-               ring.n_elements() <= UINT32_MAX,
-           "ring [n_sequences, capacity]");
-  KL_CHECK(outputs.reports.dtype == DType::u32 &&
-               outputs.reports.shape == (Shape{n_sequences, kReportWords}),
-           "reports [n_sequences, 4]");
-
-  Pass pass = make_pass(graph, inputs, label);
-  pass.push.ring_capacity = static_cast<uint32_t>(ring.shape[1]);
-  const Tensor picks = add_pick(pass, inputs);
-  pass.add(kAdvance, Spread::columns,
-           {inputs.columns, inputs.states, picks, inputs.counts, ring, outputs.reports});
-}
-
 void add_sample_tokens(graph::Graph& graph, const SampleInputs& inputs, const Tensor& tokens,
                        const std::string& label) {
-  check_inputs(graph, inputs);
+  check_sample_inputs(graph, inputs);
+  KL_CHECK(inputs.columns.shape[0] == inputs.logits.shape[0], "one row of logits for each column");
   KL_CHECK(tokens.dtype == DType::u32 && tokens.shape == Shape{inputs.logits.shape[0]},
            "tokens [n]");
-  const Pass pass = make_pass(graph, inputs, label);
+  const SamplePass pass = make_sample_pass(graph, inputs, label);
   const Tensor picks = add_pick(pass, inputs);
   pass.add(kTokens, Spread::columns, {inputs.columns, inputs.states, picks, tokens});
 }

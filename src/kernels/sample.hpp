@@ -1,5 +1,6 @@
 // Sampling a token for each column, entirely on the device and exact over the whole vocabulary.
-// Shaders: sample_*.comp, seven dispatches. The CPU reference is kernels/sample_oracle.hpp.
+// Shaders: sample_*.comp, seven dispatches. The CPU reference is kernels/sample_oracle.hpp. Those
+// that move sequences on by what was drawn are in sample_advance.cpp.
 //
 // Order: suppressed ids, penalties, temperature, top-k, top-p, min-p, then the arg max of what is
 // left plus Gumbel noise of (seed, position, token id). Temperature comes first, as in Hugging Face
@@ -51,13 +52,40 @@ struct SampleInputs {
 
 struct SampleOutputs {
   graph::Tensor ring;     // u32 [n_sequences, capacity]: token i of a sequence at i % capacity
-  graph::Tensor reports;  // u32 [n_sequences, 4]: SequenceReport
+  graph::Tensor reports;  // u32 [n_sequences, 6]: SequenceReport
 };
 
 /// Draws one token for each running column, each of another sequence, and moves the sequences on:
 /// ring, report, counts and state are updated, and the columns become those of the next step.
 void add_sample(graph::Graph& graph, const SampleInputs& inputs, const SampleOutputs& outputs,
                 const std::string& label);
+
+/// What a pass over drafts does besides.
+struct AcceptOptions {
+  /// f32 [n, width], the target's state of each column after its last norm; unset: none wanted.
+  graph::Tensor hidden;
+  /// f32 [width]: the row of `hidden` from which the next round's drafter goes on. Kept as it is
+  /// where nothing was emitted.
+  graph::Tensor hidden_next;
+  /// Benchmarks alone: 2^32 times the share of drafts that pass for right, by agree_hash of
+  /// shaders/sample.h, whatever was sampled. 0: drafts are compared.
+  uint32_t agree = 0;
+};
+
+/// Verifies drafts of one sequence: `inputs` has n columns at consecutive positions, the pending
+/// token and n - 1 drafts, and the target's logits of each. Draws a token for each, emits those up
+/// to the first that is not the next column's draft, and stops where steps one by one would. Column
+/// 0 becomes the next pending one. With one column this is add_sample.
+void add_sample_accept(graph::Graph& graph, const SampleInputs& inputs,
+                       const SampleOutputs& outputs, const AcceptOptions& options,
+                       const std::string& label);
+
+/// Drafts a token: draws from a drafter's logits, f32 [1, vocab], exactly as the target's will be
+/// drawn from at column `index` of `inputs.columns` (same settings, history and noise), and writes
+/// column `index` + 1. `next`, u32 [1, 4], receives that column as well: a view of one row of
+/// columns is misaligned on most devices. A draft that could be of no use is inactive.
+void add_sample_draft(graph::Graph& graph, const SampleInputs& inputs, uint32_t index,
+                      const graph::Tensor& next, const std::string& label);
 
 /// Draws a token for each running column into tokens, u32 [n], and changes nothing else. Columns
 /// may share a sequence (verification of drafts): penalties then count the drafts up to a column

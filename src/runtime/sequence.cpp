@@ -41,7 +41,8 @@ Result<Sequence> Sequence::make(Engine& engine) {
   KL_ASSIGN(s.state_, u32(1, kStateWords, MemoryKind::device, "sequence state"));
   KL_ASSIGN(s.counts_, u32(1, n_vocab, MemoryKind::device, "token counts"));
   KL_ASSIGN(s.ring_, u32(1, kRingTokens, MemoryKind::readback, "token ring"));
-  KL_ASSIGN(s.report_, u32(1, 4, MemoryKind::readback, "sequence report"));
+  constexpr uint64_t kReportWords = sizeof(shaders::SequenceReport) / sizeof(uint32_t);
+  KL_ASSIGN(s.report_, u32(1, kReportWords, MemoryKind::readback, "sequence report"));
   KL_ASSIGN(s.logits_, s.add(kernels::kMaxDecodeColumns * n_vocab, MemoryKind::device, DType::f32,
                              Shape{kernels::kMaxDecodeColumns, n_vocab}, "logits"));
 

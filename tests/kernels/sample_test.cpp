@@ -3,16 +3,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <limits>
-#include <optional>
 #include <set>
 
-#include "kernels/sample_oracle.hpp"
-#include "shaders/common/columns.h"
+#include "kernels/sample_support.hpp"
 #include "shaders/common/sampling.h"
 #include "shaders/modules.hpp"
-#include "support/gpu.hpp"
 
 namespace kimberlite::kernels {
 namespace {
@@ -29,71 +25,14 @@ using Random = std::independent_bits_engine<std::mt19937, 32, uint32_t>;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
-/// What one recorded sampling pass works on: a sequence for each column unless `columns` says
-/// otherwise.
-struct Batch {
-  uint32_t vocab = 0;
-  std::vector<std::vector<float>> logits;     // [n][vocab]
-  std::vector<Column> columns;                // [n]
-  std::vector<SequenceState> states;          // [n_sequences]
-  std::vector<std::vector<uint32_t>> counts;  // [n_sequences][vocab]
-  std::vector<uint32_t> suppress;
-
-  void add_column(std::vector<float> row, const SamplingSettings& settings, uint32_t position) {
-    vocab = static_cast<uint32_t>(row.size());
-    logits.push_back(std::move(row));
-    columns.push_back({0, position, static_cast<uint32_t>(states.size()), 1});
-    SequenceState state{};
-    state.position = position + 1;
-    state.token_limit = 1000;
-    state.context_limit = 1u << 20;
-    set_sampling(state, settings);
-    states.push_back(state);
-    counts.emplace_back(vocab);
-  }
-
-  /// What the host draws for a column, without drafts.
-  [[nodiscard]] std::optional<uint32_t> expected(size_t column) const {
-    const Column& c = columns[column];
-    const HostSample in{logits[column], counts[c.sequence], {}, suppress, c.position + 1};
-    return sample_on_host(in, states[c.sequence]);
-  }
-};
-
-template <typename T>
-std::vector<T> flat(const std::vector<std::vector<T>>& rows) {
-  std::vector<T> all;
-  for (const auto& row : rows) all.insert(all.end(), row.begin(), row.end());
-  return all;
-}
-
-template <typename T>
-std::vector<uint32_t> as_words(const std::vector<T>& values) {
-  std::vector<uint32_t> words(values.size() * sizeof(T) / 4);
-  std::memcpy(words.data(), values.data(), words.size() * 4);
-  return words;
-}
-
 std::string describe(const SequenceState& s) {
   return ::testing::PrintToString(s.inverse_temperature) + " k " +
          ::testing::PrintToString(s.top_k) + " p " + ::testing::PrintToString(s.top_p_scaled) +
          " min_p " + ::testing::PrintToString(s.log_min_p);
 }
 
-class SampleTest : public testing::GpuTest {
+class SampleTest : public SamplePassTest {
  protected:
-  SampleInputs upload_inputs(const Batch& batch) {
-    const uint64_t n = batch.logits.size();
-    const uint64_t n_sequences = batch.states.size();
-    SampleInputs in;
-    in.logits = upload(flat(batch.logits), Shape{n, batch.vocab});
-    in.columns = upload(as_words(batch.columns), Shape{n, 4});
-    in.states = upload(as_words(batch.states), Shape{n_sequences, 24});
-    in.counts = upload(flat(batch.counts), Shape{n_sequences, batch.vocab});
-    if (!batch.suppress.empty()) in.suppress = upload(batch.suppress, Shape{batch.suppress.size()});
-    return in;
-  }
-
   std::vector<uint32_t> draw(const Batch& batch) {
     const Tensor tokens = poisoned(DType::u32, Shape{batch.logits.size()});
     Graph graph(caps_);
@@ -103,46 +42,30 @@ class SampleTest : public testing::GpuTest {
   }
 
   /// Recorded once, for many batches of the same shape.
-  struct Recorded {
+  struct Draws {
     SampleInputs in;
     Tensor tokens;
-    vk::Buffer scratch;
-    std::optional<graph::Executable> executable;
+    Recorded pass;
   };
 
-  Recorded record(const Batch& batch) {
-    Recorded pass;
-    pass.in = upload_inputs(batch);
-    pass.tokens = poisoned(DType::u32, Shape{batch.logits.size()});
+  Draws record_draws(const Batch& batch) {
+    Draws draws;
+    draws.in = upload_inputs(batch);
+    draws.tokens = poisoned(DType::u32, Shape{batch.logits.size()});
     Graph graph(caps_);
-    add_sample_tokens(graph, pass.in, pass.tokens, "sample");
-    const graph::Plan plan = make_plan(graph);
-    pass.scratch =
-        vk::Buffer::make(*gpu_.device, plan.scratch_bytes, vk::MemoryKind::device, "scratch")
-            .value();
-    pass.executable = graph::Executable::make(*gpu_.device, *gpu_.pipelines, graph, plan,
-                                              {&pass.scratch, 0, pass.scratch.n_bytes()})
-                          .value();
-    return pass;
+    add_sample_tokens(graph, draws.in, draws.tokens, "sample");
+    draws.pass = record(graph);
+    return draws;
   }
 
-  template <typename T>
-  void write(const Tensor& tensor, const std::vector<T>& values) {
-    ASSERT_EQ(values.size() * sizeof(T), tensor.n_bytes);
-    const vk::BufferRange range{tensor.buffer, tensor.offset_bytes, tensor.n_bytes};
-    ASSERT_TRUE(vk::write_range(*gpu_.device, range, values.data(), tensor.n_bytes).ok());
-  }
-
-  std::vector<uint32_t> replay(const Recorded& pass, const Batch& batch) {
-    write(pass.in.logits, flat(batch.logits));
-    write(pass.in.columns, batch.columns);
-    write(pass.in.states, batch.states);
-    write(pass.in.counts, flat(batch.counts));
-    write(pass.in.suppress, batch.suppress);
-    const VkCommandBuffer commands = pass.executable->commands();
-    const uint64_t value = gpu_.device->submit({&commands, 1}).value();
-    EXPECT_TRUE(gpu_.device->wait(value).ok());
-    return download_u32(pass.tokens);
+  std::vector<uint32_t> draw(const Draws& draws, const Batch& batch) {
+    write(draws.in.logits, flat(batch.logits));
+    write(draws.in.columns, batch.columns);
+    write(draws.in.states, batch.states);
+    write(draws.in.counts, flat(batch.counts));
+    write(draws.in.suppress, batch.suppress);
+    replay(draws.pass);
+    return download_u32(draws.tokens);
   }
 
   /// Random batches of one shape.
@@ -201,10 +124,10 @@ Batch make_batch(uint32_t vocab, uint32_t n, Random& random) {
 }
 
 void SampleTest::expect_oracle(uint32_t vocab, uint32_t n, int n_batches, Random& random) {
-  const Recorded pass = record(make_batch(vocab, n, random));
+  const Draws draws = record_draws(make_batch(vocab, n, random));
   for (int i = 0; i < n_batches; ++i) {
     const Batch batch = make_batch(vocab, n, random);
-    const std::vector<uint32_t> tokens = replay(pass, batch);
+    const std::vector<uint32_t> tokens = draw(draws, batch);
     for (uint32_t c = 0; c < n; ++c) {
       ASSERT_EQ(tokens[c], batch.expected(c).value_or(0))
           << "vocabulary " << vocab << ", batch " << i << ", column " << c << ", 1/temperature "
@@ -301,96 +224,6 @@ TEST_F(SampleTest, DrawsTheTokensItAlwaysDrew) {
   Batch batch;
   for (uint32_t c = 0; c < 8; ++c) batch.add_column(row, settings, 100 + c);
   EXPECT_EQ(draw(batch), (std::vector<uint32_t>{2838, 1364, 1940, 55, 2927, 1097, 1851, 2118}));
-}
-
-struct Advance {
-  std::vector<uint32_t> ring, reports;
-  std::vector<uint32_t> columns, states, counts;
-};
-
-class AdvanceTest : public SampleTest {
- protected:
-  static constexpr uint32_t kCapacity = 4;
-
-  /// `n_steps` passes over the same logits.
-  Advance advance(const Batch& batch, uint32_t n_steps) {
-    const uint64_t n_sequences = batch.states.size();
-    const SampleInputs in = upload_inputs(batch);
-    const SampleOutputs out{poisoned(DType::u32, Shape{n_sequences, kCapacity}),
-                            poisoned(DType::u32, Shape{n_sequences, 4})};
-    Graph graph(caps_);
-    for (uint32_t i = 0; i < n_steps; ++i) add_sample(graph, in, out, "sample");
-    run(graph);
-    return {download_u32(out.ring), download_u32(out.reports), download_u32(in.columns),
-            download_u32(in.states), download_u32(in.counts)};
-  }
-};
-
-TEST_F(AdvanceTest, MovesSequencesOnUntilTheyAreDone) {
-  constexpr uint32_t kVocab = 40;
-  SamplingSettings settings;
-  settings.frequency_penalty = 1.0f;
-  Batch batch;
-  for (uint32_t c = 0; c < 5; ++c) {
-    settings.seed = c;
-    batch.add_column(random_values(kVocab, c + 1), settings, 10 + c);
-  }
-  std::swap(batch.columns[0].sequence, batch.columns[1].sequence);
-  batch.columns[0].position = 11;
-  batch.columns[1].position = 10;
-  batch.columns[2].is_active = 0;
-  batch.states[0].token_limit = 5;
-  batch.states[1].context_limit = 15;
-  batch.states[3].done = shaders::kDoneStopId;
-  batch.states[4].n_stop = 8;
-  for (uint32_t i = 0; i < 8; ++i) batch.states[4].stop[i] = 3 * i;
-
-  Batch host = batch;
-  std::vector<std::vector<uint32_t>> ring(5, std::vector<uint32_t>(kCapacity, UINT32_MAX));
-  std::vector<uint32_t> last(5);
-  for (uint32_t step = 0; step < 9; ++step) {
-    for (uint32_t c = 0; c < 5; ++c) {
-      Column& column = host.columns[c];
-      SequenceState& state = host.states[column.sequence];
-      if (column.is_active == 0 || state.done != shaders::kRunning) continue;
-      const uint32_t token = host.expected(c).value();
-      last[column.sequence] = token;
-      ring[column.sequence][state.n_emitted++ % kCapacity] = token;
-      ++host.counts[column.sequence][token];
-      state.position = column.position + 2;
-      if (state.position >= state.context_limit) state.done = shaders::kDoneContextLimit;
-      if (state.n_emitted >= state.token_limit) state.done = shaders::kDoneTokenLimit;
-      const auto stop = std::span(state.stop).first(state.n_stop);
-      if (std::ranges::count(stop, token) != 0) state.done = shaders::kDoneStopId;
-      column = {token, column.position + 1, column.sequence, state.done == 0 ? 1u : 0u};
-    }
-  }
-  EXPECT_EQ(host.states[0].done, shaders::kDoneTokenLimit);
-  EXPECT_EQ(host.states[1].done, shaders::kDoneContextLimit);
-  EXPECT_EQ(host.states[4].done, shaders::kDoneStopId);
-
-  const Advance device = advance(batch, 9);
-  EXPECT_EQ(device.ring, flat(ring));
-  EXPECT_EQ(device.columns, as_words(host.columns));
-  EXPECT_EQ(device.states, as_words(host.states));
-  EXPECT_EQ(device.counts, flat(host.counts));
-  for (const uint32_t s : {0u, 1u, 4u}) {
-    const SequenceState& state = host.states[s];
-    const std::vector<uint32_t> report(device.reports.begin() + 4 * s,
-                                       device.reports.begin() + 4 * s + 4);
-    EXPECT_EQ(report, (std::vector{state.n_emitted, state.done, state.position, last[s]})) << s;
-  }
-  for (const uint32_t s : {2u, 3u}) EXPECT_EQ(device.reports[4 * s], UINT32_MAX) << "untouched";
-}
-
-TEST_F(AdvanceTest, ASequenceWithoutCandidatesEmitsNothing) {
-  Batch batch;
-  batch.add_column(std::vector<float>(50, kNaN), {}, 3);
-  const Advance device = advance(batch, 2);
-  EXPECT_EQ(device.ring, std::vector<uint32_t>(kCapacity, UINT32_MAX));
-  EXPECT_EQ(device.reports[1], shaders::kDoneNoCandidate);
-  EXPECT_EQ(device.columns, (std::vector<uint32_t>{0, 3, 0, 0}));
-  EXPECT_EQ(device.counts, std::vector<uint32_t>(50));
 }
 
 /// Draws with different seeds and positions follow the softmax of what the filters keep.
