@@ -67,7 +67,7 @@ class Probe {
     // Checks are made with their inputs, so a group is skipped by the name of its first member; a
     // report holds all members of a group or none.
     if (!report_.checked.contains("rms_norm")) add(row_checks(memory_, caps_));
-    if (!report_.checked.contains("sample")) add({sample_check(memory_)});
+    if (!report_.checked.contains("sample")) add(sample_checks(memory_));
     for (const AttentionKind& kind : request_.attention) {
       if (report_.checked.contains(rope_check_name(kind, request_.kv_type))) continue;
       add(attention_checks(memory_, caps_, kind, request_.kv_type));

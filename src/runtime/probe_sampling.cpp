@@ -1,6 +1,8 @@
-// The sampler, whose tokens must be exactly those of the CPU.
+// The sampler, whose tokens must be exactly those of the CPU, and a round of drafts.
+#include <array>
 #include <cstring>
 
+#include "kernels/accept_oracle.hpp"
 #include "kernels/sample.hpp"
 #include "kernels/sample_oracle.hpp"
 #include "runtime/probe_checks.hpp"
@@ -39,9 +41,20 @@ std::vector<SamplingSettings> probe_settings() {
            .seed = 7}};
 }
 
-}  // namespace
+constexpr uint64_t kStateWords = sizeof(shaders::SequenceState) / sizeof(uint32_t);
+constexpr uint64_t kReportWords = sizeof(shaders::SequenceReport) / sizeof(uint32_t);
 
-ProbeCheck sample_check(ProbeMemory& memory) {
+/// Words as numbers.
+ProbeOutput word_output(const Tensor& words) {
+  const auto read = [words](ProbeMemory& results) {
+    std::vector<uint32_t> values(words.n_elements());
+    std::memcpy(values.data(), results.bytes(words).data(), words.n_bytes);
+    return std::vector<float>(values.begin(), values.end());
+  };
+  return {words, read};
+}
+
+ProbeCheck make_sample_check(ProbeMemory& memory) {
   const std::vector<float> logits = probe_values(kColumns * kVocab, 31, 8.0f);
   std::vector<uint32_t> counts(kColumns * kVocab);
   for (size_t i = 0; i < counts.size(); i += 7) counts[i] = static_cast<uint32_t>(1 + i % 3);
@@ -65,8 +78,6 @@ ProbeCheck sample_check(ProbeMemory& memory) {
     expected.add(*token, 0.0);
   }
 
-  constexpr uint64_t kStateWords = sizeof(shaders::SequenceState) / sizeof(uint32_t);
-  constexpr uint64_t kReportWords = sizeof(shaders::SequenceReport) / sizeof(uint32_t);
   const kernels::SampleInputs inputs{
       memory.add(logits, Shape{kColumns, kVocab}), memory.add(columns, Shape{kColumns, 4}),
       memory.add(states.data(), states.size() * sizeof(shaders::SequenceState), DType::u32,
@@ -76,15 +87,95 @@ ProbeCheck sample_check(ProbeMemory& memory) {
       memory.add_output(DType::u32, Shape{kColumns, 1}),
       memory.add_output(DType::u32, Shape{kColumns, kReportWords})};
   const auto add = [=](Graph& graph) { kernels::add_sample(graph, inputs, outputs, "sample"); };
-  const auto read = [ring = outputs.ring](ProbeMemory& results) {
-    std::vector<uint32_t> tokens(kColumns);
-    std::memcpy(tokens.data(), results.bytes(ring).data(), ring.n_bytes);
-    return std::vector<float>(tokens.begin(), tokens.end());
-  };
   ProbeCheck check{"sample", kernels::sample_kernels().back(), {}, kColumns, {}, {}};
-  check.passes = {{0, kColumns, add, {{outputs.ring, read}}}};
+  check.passes = {{0, kColumns, add, {word_output(outputs.ring)}}};
   check.expected = {expected};
   return check;
+}
+
+/// Two drafts that are right, from the logits that the target has there, and one that is not.
+constexpr uint32_t kRoundColumns = 4;
+
+struct DraftCase {
+  std::vector<float> logits = probe_values(kRoundColumns * kVocab, 33, 8.0f);
+  std::vector<uint32_t> counts = std::vector<uint32_t>(kVocab);
+  std::vector<float> hidden = probe_values(kRoundColumns * 3, 34);
+  kernels::HostRound round;
+
+  [[nodiscard]] std::span<const float> logits_of(uint32_t column) const {
+    return std::span(logits).subspan(column * kVocab, kVocab);
+  }
+};
+
+DraftCase make_draft_case() {
+  DraftCase c;
+  c.counts[5] = 2;
+  kernels::set_sampling(c.round.state, probe_settings().back());
+  c.round.state.position = kPosition + 1;
+  c.round.state.token_limit = c.round.state.context_limit = UINT32_MAX;
+  std::vector<uint32_t> drafts;
+  for (uint32_t i = 0; i < kRoundColumns; ++i) {
+    kernels::HostSample sample{c.logits_of(i), c.counts, drafts, {}, kPosition + i + 1};
+    c.round.drawn.push_back(kernels::sample_on_host(sample, c.round.state));
+    const uint32_t before = i == 0 ? 9 : drafts.back();
+    c.round.columns.push_back({before, kPosition + i, 0, 1});
+    const uint32_t drawn = c.round.drawn.back().value_or(0);
+    drafts.push_back(i + 2 < kRoundColumns ? drawn : (drawn + 1) % static_cast<uint32_t>(kVocab));
+  }
+  return c;
+}
+
+ProbeCheck make_draft_check(ProbeMemory& memory) {
+  const DraftCase c = make_draft_case();
+  std::vector<shaders::Column> columns = c.round.columns;
+  for (uint32_t i = 1; i + 1 < kRoundColumns; ++i) columns[i] = {};  // to be drafted
+  const kernels::SampleInputs inputs{
+      memory.add(c.logits, Shape{kRoundColumns, kVocab}),
+      memory.add(columns.data(), columns.size() * sizeof(shaders::Column), DType::u32,
+                 Shape{kRoundColumns, 4}),
+      memory.add(&c.round.state, sizeof(c.round.state), DType::u32, Shape{1, kStateWords}),
+      memory.add(c.counts, Shape{1, kVocab}), Tensor{}};
+  const std::array drafter_logits{memory.add(c.logits_of(0), Shape{1, kVocab}),
+                                  memory.add(c.logits_of(1), Shape{1, kVocab})};
+  const Tensor next = memory.add_output(DType::u32, Shape{1, 4});
+  const kernels::HostAdvance after = kernels::advance_on_host(c.round);
+  KL_CHECK(after.tokens.size() == 3 && after.report.has_value(), "two drafts that are right");
+  const kernels::SampleOutputs outputs{memory.add_output(DType::u32, Shape{1, 3}),
+                                       memory.add_output(DType::u32, Shape{1, kReportWords})};
+  kernels::AcceptOptions options;
+  options.hidden = memory.add(c.hidden, Shape{kRoundColumns, 3});
+  options.hidden_next = memory.add_output(DType::f32, Shape{3});
+  const auto add = [=](Graph& graph) {
+    for (uint32_t i = 0; i < drafter_logits.size(); ++i) {
+      kernels::SampleInputs drafter = inputs;
+      drafter.logits = drafter_logits[i];
+      kernels::add_sample_draft(graph, drafter, i, next, "draft");
+    }
+    kernels::add_sample_accept(graph, inputs, outputs, options, "accept");
+  };
+  ProbeCheck check{"sample_draft", kernels::sample_kernels().back(), {}, 1, {}, {}};
+  check.passes = {{0,
+                   1,
+                   add,
+                   {word_output(outputs.ring), word_output(outputs.reports),
+                    ProbeOutput{options.hidden_next, {}}}}};
+  check.expected.resize(3);
+  for (const uint32_t token : after.tokens) check.expected[0].add(token, 0.0);
+  const shaders::SequenceReport& report = *after.report;
+  for (const uint32_t word : {report.n_emitted, report.done, report.position, report.last_token,
+                              report.n_drafts, report.n_accepted}) {
+    check.expected[1].add(word, 0.0);
+  }
+  for (uint32_t i = 0; i < 3; ++i) {
+    check.expected[2].add(c.hidden[*after.hidden_row * 3 + i], 0.0);
+  }
+  return check;
+}
+
+}  // namespace
+
+std::vector<ProbeCheck> sample_checks(ProbeMemory& memory) {
+  return {make_sample_check(memory), make_draft_check(memory)};
 }
 
 }  // namespace kimberlite::runtime

@@ -210,7 +210,7 @@ TEST(DraftPolicyTest, CountsWhatWasCheckedAlone) {
 /// Times that are none do not enter, and the session may run what it likes.
 TEST(DraftPolicyTest, SurvivesAnything) {
   DraftPolicy policy(kMaxDrafts);
-  std::mt19937 random(5);
+  std::independent_bits_engine<std::mt19937, 32, uint32_t> random(5);
   for (int i = 0; i < 5000; ++i) {
     DraftRound round;
     round.k = random() % (kMaxDrafts + 1);
