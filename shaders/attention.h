@@ -9,8 +9,9 @@ struct AttentionPush {
   u32 n_rows;    // of a sequence in the cache
   u32 window;    // keys that a position sees, itself included; n_rows where attention is full
   u32 segment_rows;  // WIDE_TABLE: of a segment, a multiple of 64; else 0
+  u32 n_own;     // keys at a column's own position that it sees: 1, or 0 where none is written
 };
-CHECK_PUSH(AttentionPush, 28)
+CHECK_PUSH(AttentionPush, 32)
 
 struct AttentionMergePush {
   u32 head_vecs;  // head_dim / 4

@@ -60,9 +60,11 @@ void load_columns(uint first_column) {
     last_key[c] = 0;
     if (first_column + c < p.n_columns) {
       const Column column = columns[first_column + c];
-      if (column.is_active != 0) {
-        last_key[c] = column.position;
-        first_key[c] = column.position - min(column.position, p.window - 1);
+      const uint first = column.position - min(column.position, p.window - 1);
+      const uint end = column.position + p.n_own;
+      if (column.is_active != 0 && first < end) {
+        last_key[c] = end - 1;
+        first_key[c] = first;
         tile_first = min(tile_first, first_key[c]);
         tile_last = max(tile_last, last_key[c]);
       }

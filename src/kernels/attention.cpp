@@ -92,7 +92,7 @@ void check_attention(const Tensor& q, const Tensor& columns, const KvCacheView& 
 
 graph::Node make_node(const graph::Graph& graph, const graph::KernelDesc& kernel,
                       const AttentionTiling& tiling, const KvCacheView& cache, uint32_t n_heads,
-                      uint32_t n_columns) {
+                      uint32_t n_columns, OwnKey own_key) {
   graph::Node node;
   node.kernel = &kernel;
   node.variant = &graph.pick(kernel);
@@ -115,9 +115,10 @@ graph::Node make_node(const graph::Graph& graph, const graph::KernelDesc& kernel
                     block,
                     std::min(kKeys, block),
                     unroll};
-  node.set_push(
-      shaders::AttentionPush{n_columns, n_heads, cache.n_kv_heads, tiling.n_splits, cache.n_rows,
-                             cache.window != 0 ? cache.window : cache.n_rows, cache.segment_rows});
+  node.set_push(shaders::AttentionPush{n_columns, n_heads, cache.n_kv_heads, tiling.n_splits,
+                                       cache.n_rows,
+                                       cache.window != 0 ? cache.window : cache.n_rows,
+                                       cache.segment_rows, own_key == OwnKey::seen});
   node.grid = {workgroup ? n_tiles : div_up(n_tiles, n_subgroups), tiling.n_splits,
                div_up(n_columns, tiling.tile_columns)};
   return node;
@@ -166,7 +167,7 @@ AttentionTiling pick_attention_tiling(const vk::Caps& caps, const KvCacheView& c
 
 void add_attention(graph::Graph& graph, const Tensor& q, const Tensor& columns,
                    const KvCacheView& cache, const ActivationRows& y, uint32_t n_heads,
-                   std::string label) {
+                   std::string label, OwnKey own_key) {
   check_attention(q, columns, cache, n_heads);
   check_activation_rows(y, graph.caps(), q.shape[0], q.shape[1]);
   const auto n = static_cast<uint32_t>(q.shape[0]);
@@ -180,7 +181,7 @@ void add_attention(graph::Graph& graph, const Tensor& q, const Tensor& columns,
     ActivationRows rows = y;  // what is rounded is read back
     if (!y.f32.valid()) rows.f32 = graph.transient(label + ".rows", DType::f32, q.shape);
     const graph::KernelDesc& kernel = n > kMaxDecodeColumns ? kernels.prefill : kernels.decode;
-    graph::Node node = make_node(graph, kernel, tiling, cache, n_heads, n);
+    graph::Node node = make_node(graph, kernel, tiling, cache, n_heads, n, own_key);
     node.label = std::move(label);
     node.tensors = {q, columns, cache.k, cache.v, rows.y(), rows.y_q()};
     node.constants.push_back(rows.outputs());
@@ -192,7 +193,7 @@ void add_attention(graph::Graph& graph, const Tensor& q, const Tensor& columns,
   const uint64_t n_parts = uint64_t{n} * n_heads * tiling.n_splits;
   const Tensor partial = graph.transient(label + ".partial", DType::f32, {n_parts, cache.head_dim});
   const Tensor state = graph.transient(label + ".state", DType::f32, {n_parts, 2});
-  graph::Node node = make_node(graph, kernels.split, tiling, cache, n_heads, n);
+  graph::Node node = make_node(graph, kernels.split, tiling, cache, n_heads, n, own_key);
   node.label = label;
   node.tensors = {q, columns, cache.k, cache.v, partial, state};
   node.bytes_touched = q.n_bytes + cache_bytes + partial.n_bytes + state.n_bytes;

@@ -39,14 +39,18 @@ struct AttentionTiling {
 [[nodiscard]] AttentionTiling pick_attention_tiling(const vk::Caps& caps, const KvCacheView& cache,
                                                     uint32_t n_heads, uint32_t n_columns);
 
+/// Whether a column sees a key at its own position. A drafter's does not: it writes none, and what
+/// lies there is of an older text.
+enum class OwnKey : uint8_t { seen, hidden };
+
 /// y = softmax(q k^T) v for every column over the keys that its position sees; zero for inactive
-/// columns. q: f32, y: in either form, [n, n_heads * d]; columns: u32 [n, 4]. The rows of
-/// the columns' own positions are in the cache already (add_rope_kv). With more than
-/// kMaxDecodeColumns columns they are consecutive positions of one sequence, and inactive ones come
-/// last. Column i of a window cache needs position p_i - window + 1 to be still there: window + n -
-/// 1 <= n_rows for consecutive positions.
+/// columns and where there is none. q: f32, y: in either form, [n, n_heads * d]; columns:
+/// u32 [n, 4]. The rows of the columns' own positions, where they are seen, are in the cache
+/// already (add_rope_kv). With more than kMaxDecodeColumns columns they are consecutive positions
+/// of one sequence, and inactive ones come last. Column i of a window cache needs position p_i -
+/// window + 1 to be still there: window + n - 1 <= n_rows for consecutive positions.
 void add_attention(graph::Graph& graph, const graph::Tensor& q, const graph::Tensor& columns,
                    const KvCacheView& cache, const ActivationRows& y, uint32_t n_heads,
-                   std::string label);
+                   std::string label, OwnKey own_key = OwnKey::seen);
 
 }  // namespace kimberlite::kernels

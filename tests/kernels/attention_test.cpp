@@ -26,6 +26,15 @@ struct Case {
   uint32_t n_sequences;
   std::vector<Column> columns;
   uint32_t segment_rows = 0;  // 0: no table
+  OwnKey own_key = OwnKey::seen;
+
+  /// Keys that the column sees: first .. end - 1.
+  [[nodiscard]] uint32_t first_key(const Column& column) const {
+    return window == 0 || column.position < window ? 0 : column.position - window + 1;
+  }
+  [[nodiscard]] uint32_t end_key(const Column& column) const {
+    return column.position + (own_key == OwnKey::seen ? 1 : 0);
+  }
 };
 
 Column at(uint32_t position, uint32_t sequence = 0) { return {0, position, sequence, 1}; }
@@ -63,6 +72,28 @@ std::vector<Case> prefill_cases() {
   };
 }
 
+/// Columns that have no key of their own, as a drafter's. NaN lies at their positions.
+std::vector<Case> draft_cases() {
+  std::vector<Case> cases = decode_cases();
+  const std::vector<Case> ends = {
+      {"second position", KvType::f16, 256, 2, 1, 128, 0, 1, {at(1)}},
+      {"ends of chunks", KvType::f16, 256, 4, 2, 256, 0, 2, {at(64), at(128, 1)}},
+      {"ends of chunks, window", KvType::f16, 256, 4, 2, 128, 70, 2, {at(64), at(128, 1)}},
+      {"window of one", KvType::f16, 256, 2, 1, 128, 1, 2, {at(100), at(64, 1)}}};
+  cases.insert(cases.end(), ends.begin(), ends.end());
+  for (Case& c : cases) {
+    c.own_key = OwnKey::hidden;
+    // The first column of a sequence alone: the next one would give its position a key.
+    std::vector<Column> firsts;
+    for (const Column& column : c.columns) {
+      const auto same = [&](const Column& other) { return other.sequence == column.sequence; };
+      if (std::none_of(firsts.begin(), firsts.end(), same)) firsts.push_back(column);
+    }
+    c.columns = firsts;
+  }
+  return cases;
+}
+
 /// The cases without a window, over tables of segments: several, a short last one, one that is
 /// longer than the cache.
 std::vector<Case> in_segments(const std::vector<Case>& cases) {
@@ -88,10 +119,6 @@ std::vector<float> make_queries(const Case& c) {
   return q;
 }
 
-uint32_t first_key(const Case& c, uint32_t position) {
-  return c.window == 0 || position < c.window ? 0 : position - c.window + 1;
-}
-
 /// Sum and bound of one output head.
 struct Expected {
   std::vector<double> value;
@@ -101,8 +128,8 @@ struct Expected {
 /// Softmax in double precision over the decoded cache. `n_forgotten` leaves out the oldest keys.
 Expected expected_head(const Case& c, const HostCache& k, const HostCache& v, const float* q,
                        const Column& column, uint32_t kv_head, uint32_t n_forgotten = 0) {
-  const uint32_t first = first_key(c, column.position) + n_forgotten;
-  const uint32_t n_keys = column.position - first + 1;
+  const uint32_t first = c.first_key(column) + n_forgotten;
+  const uint32_t n_keys = c.end_key(column) - first;
   std::vector<double> scores(n_keys), bounds(n_keys);
   double q_norm = 0;
   for (uint32_t i = 0; i < c.head_dim; ++i) q_norm += double{q[i]} * q[i];
@@ -155,7 +182,7 @@ class AttentionTest : public testing::GpuTest {
     Caches caches{view, HostCache(view), HostCache(view)};
     for (const Column& column : c.columns) {
       if (column.is_active == 0) continue;
-      for (uint32_t j = first_key(c, column.position); j <= column.position; ++j) {
+      for (uint32_t j = c.first_key(column); j < c.end_key(column); ++j) {
         for (uint32_t head = 0; head < c.n_kv_heads; ++head) {
           const uint32_t seed = (j * 16 + head) * 16 + column.sequence * 2;
           caches.k.set(column.sequence, j, head, random_values(c.head_dim, seed).data());
@@ -180,7 +207,7 @@ class AttentionTest : public testing::GpuTest {
                   upload(std::vector<float>(begin, begin + static_cast<std::ptrdiff_t>(n * width)),
                          Shape{n, width}),
                   upload(column_words(c.columns, first, n), Shape{n, 4}), view, out, c.n_heads,
-                  "attention");
+                  "attention", c.own_key);
     n_nodes_ = graph.nodes().size();
     run(graph);
     return download(out);
@@ -208,7 +235,7 @@ class AttentionTest : public testing::GpuTest {
       const Column& column = c.columns[row / c.n_heads];
       const auto head = static_cast<uint32_t>(row % c.n_heads);
       const size_t base = row * c.head_dim;
-      if (column.is_active == 0) {
+      if (column.is_active == 0 || c.first_key(column) >= c.end_key(column)) {
         for (uint32_t i = 0; i < c.head_dim; ++i) ASSERT_EQ(out[base + i], 0.0f) << row;
         continue;
       }
@@ -249,6 +276,29 @@ TEST_F(AttentionTest, DecodeInSplitsMatchesDoublePrecision) {
       expect_result(c, caches, out);
     }
   });
+}
+
+TEST_F(AttentionTest, DraftsDoNotSeeTheirOwnPosition) {
+  const auto expect_all = [&](const graph::KernelDesc& kernel, const std::vector<Case>& cases) {
+    for_each_variant(kernel, [&](const graph::VariantPolicy& policy) {
+      for (const Case& c : cases) {
+        SCOPED_TRACE(c.name);
+        const Caches caches = make_caches(c);
+        expect_result(c, caches, compute(c, caches, &policy, 0, c.columns.size()));
+      }
+    });
+  };
+  std::vector<Case> cases = draft_cases();
+  std::erase_if(cases, [](const Case& c) { return c.head_dim != 256; });
+  const auto full = std::find_if(cases.begin(), cases.end(), [](const Case& c) {
+    return std::string_view(c.name) == "ends of chunks";
+  });
+  caps_.n_compute_units = 0;
+  expect_all(kAttention, cases);
+  expect_all(kAttentionTable, in_segments({*full}));
+  caps_.n_compute_units = 3;
+  expect_all(kAttentionSplit, draft_cases());
+  expect_all(kAttentionSplitTable, in_segments({*full}));
 }
 
 TEST_F(AttentionTest, PrefillMatchesDoublePrecision) {
