@@ -72,6 +72,9 @@ _MATRICES = {
     "proj.weight": 0.03125,
     "ffn_gate_up_exps.weight": 0.75,
     "ffn_down_exps.weight": 0.03125,
+    "nextn.pre_projection.weight": 1.0,
+    "nextn.post_projection.weight": 1.0,
+    "masked_embd_centroids.weight": 4.0,
 }
 
 
@@ -97,3 +100,8 @@ def tensor(seed, name, shape, is_full=False):
     offset, spread = affine(name, shape[-1], is_full)
     units = hash_units(seed, name, 0, int(np.prod(shape)))
     return (offset + (spread * units).astype(np.float32)).astype(np.float32).reshape(shape)
+
+
+def ordering(seed, n):
+    """int64 [n]: the ids of the vocabulary by their hash, cluster after cluster."""
+    return np.argsort(hash_stream(seed, "masked_embd_ordering", 0, n), kind="stable")

@@ -16,12 +16,13 @@ import torch
 
 import checkpoint
 import reference
+from drafter_golden import make_drafter_golden
 from golden import write_golden
 from hash_blocks import rounded, stored
 from hash_weights import hash_stream, tensor
 from mutations import REQUIRED, measure_mutations
 from rope import write_rope
-from shapes import SHAPES
+from shapes import DRAFTERS, SHAPES
 
 N_GREEDY = 64
 MIN_MARGIN = 0.05  # between the two best logits, at each greedy step
@@ -227,7 +228,7 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", choices=SHAPES, action="append", help="default: all")
+    parser.add_argument("--model", choices=[*SHAPES, *DRAFTERS], action="append", help="default: all")
     parser.add_argument("--folder", default=DEFAULT_FOLDER, help="default: tests/golden")
     parser.add_argument("--first-seed", type=int, help="where the search starts")
     parser.add_argument("--check-mutations", action="store_true")
@@ -244,8 +245,11 @@ def main():
     if not args.model:
         write_hash_values(args.folder)
         write_rope(args.folder)
-    for name in args.model or SHAPES:
-        make_model_golden(SHAPES[name], args)
+    for name in args.model or [*SHAPES, *DRAFTERS]:
+        if name in DRAFTERS:
+            make_drafter_golden(DRAFTERS[name], args)
+        else:
+            make_model_golden(SHAPES[name], args)
 
 
 if __name__ == "__main__":

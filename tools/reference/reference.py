@@ -84,8 +84,7 @@ def official_to_gguf(shape):
 def _family_config(shape):
     return {
         "hidden_size_per_layer_input": shape.per_layer,
-        "vocab_size_per_layer_input": shape.vocab,
-        "num_kv_shared_layers": shape.n_shared_kv,
+        "vocab_size_per_layer_input": 0 if shape.target else shape.vocab,
         "use_double_wide_mlp": shape.double_wide,
         "enable_moe_block": shape.n_experts > 0,
         "num_experts": shape.n_experts or None,
@@ -110,6 +109,7 @@ def text_config(shape):
         head_dim=shape.head_dim_sliding,
         global_head_dim=shape.head_dim_full,
         attention_k_eq_v=shape.k_is_v,
+        num_kv_shared_layers=shape.n_shared_kv,
         max_position_embeddings=shape.context,
         sliding_window=shape.window,
         rms_norm_eps=shape.eps,

@@ -33,6 +33,10 @@ class Shape:
     n_experts: int = 0
     n_experts_used: int = 0  # by one token
     expert_ffn: int = 0
+    target: str = ""  # of a drafter: the model for which it drafts
+    target_hidden: int = 0
+    n_clusters: int = 0  # of its sparse head; 0: a dense one
+    n_clusters_used: int = 0  # by one token
 
     def is_full(self, layer):
         """Every full_period-th layer, and always the last one."""
@@ -105,6 +109,44 @@ SHAPES = {
             n_experts=48,
             n_experts_used=4,
             expert_ffn=64,
+        ),
+    )
+}
+
+
+def _drafter(target, **sizes):
+    """Four layers without keys and values of their own: those of the target's last sliding and
+    last full layer that have some."""
+    model = SHAPES[target]
+    return Shape(
+        f"{target}-drafter",
+        n_layers=4,
+        full_period=4,
+        n_shared_kv=4,
+        softcap=None,
+        n_kv_sliding=model.n_kv_sliding,
+        n_kv_full=model.n_kv_full,
+        vocab=model.vocab,
+        window=model.window,
+        context=model.context,
+        k_is_v=model.k_is_v,
+        target=target,
+        target_hidden=model.hidden,
+        **sizes,
+    )
+
+
+DRAFTERS = {
+    shape.name: shape
+    for shape in (
+        _drafter("tiny12", hidden=64, ffn=160, n_heads=6),
+        _drafter("tiny31", hidden=96, ffn=192, n_heads=12),
+        _drafter("tiny26", hidden=128, ffn=224, n_heads=8),
+        _drafter(
+            "tiny-e2b", hidden=64, ffn=256, n_heads=4, n_clusters=47, n_clusters_used=5
+        ),
+        _drafter(
+            "tiny-e4b", hidden=32, ffn=192, n_heads=6, n_clusters=9, n_clusters_used=2
         ),
     )
 }
