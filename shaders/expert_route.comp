@@ -7,7 +7,7 @@
 // which is the softmax over all experts, cut to the chosen ones and brought to a sum of 1.
 //
 //   scores   f32 [n, n_experts]   NaN counts as the lowest
-//   scale    f32 [n_experts]
+//   scale    f32 [n_experts]       a dummy without HAS_SCALE
 //   experts  u32 [n, n_used]
 //   weights  f32 [n, n_used]
 //   tiles    ExpertTile [n * n_used]   OWN_TILES: each slot is a tile, in its own order
@@ -25,6 +25,7 @@
 
 layout(local_size_x_id = 0) in;
 layout(constant_id = 1) const bool OWN_TILES = false;
+layout(constant_id = 2) const bool HAS_SCALE = true;
 layout(push_constant, std430) uniform Push { ExpertRoutePush p; };
 layout(binding = 0, std430) readonly buffer Scores { float scores[]; };
 layout(binding = 1, std430) readonly buffer Scale { float scale[]; };
@@ -80,7 +81,7 @@ void main() {
   if (!subgroupElect()) return;
   for (uint j = 0; j < p.n_used; ++j) {
     precise const float share = weights[first + j] / sum;
-    precise const float scaled = share * scale[experts[first + j]];
+    precise const float scaled = share * (HAS_SCALE ? scale[experts[first + j]] : 1.0);
     weights[first + j] = scaled;
   }
 }

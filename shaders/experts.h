@@ -1,7 +1,7 @@
 // Push constants of expert_route.comp and expert_tiles.comp.
 #include "common/types.h"
 KL_STRUCTS_BEGIN
-const u32 kMaxExperts = 1024;
+const u32 kMaxExperts = 2048;
 
 struct ExpertRoutePush {
   u32 n_experts;

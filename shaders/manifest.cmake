@@ -67,6 +67,9 @@ endforeach()
 kimberlite_module(expert_route SOURCE expert_route.comp)
 kimberlite_module(expert_tiles SOURCE expert_tiles.comp)
 
+# sparse head of a drafter
+kimberlite_module(cluster_logits SOURCE cluster_logits.comp)
+
 kimberlite_module(quant_act SOURCE quant_act.comp)
 
 # sampling

@@ -49,12 +49,12 @@ void add_route(graph::Graph& graph, const Tensor& scores, const Tensor& scale,
   node.label = std::move(label);
   const bool own_tiles = routing.tiles.tile_columns == 1;
   node.tensors = {scores,
-                  scale,
+                  scale.valid() ? scale : scores,
                   routing.experts,
                   routing.weights,
                   own_tiles ? routing.tiles.tiles : routing.experts,
                   own_tiles ? routing.tiles.slots : routing.experts};
-  node.constants = {graph.caps().subgroup_size, own_tiles};
+  node.constants = {graph.caps().subgroup_size, own_tiles, scale.valid()};
   node.set_push(shaders::ExpertRoutePush{static_cast<uint32_t>(scores.shape[1]), n_used});
   node.grid = {static_cast<uint32_t>(scores.shape[0]), 1, 1};
   node.bytes_touched = scores.n_bytes + 2 * routing.experts.n_bytes;
@@ -96,7 +96,8 @@ ExpertRouting add_expert_routing(graph::Graph& graph, const Tensor& scores, cons
   KL_CHECK(scores.dtype == DType::f32 && scores.shape.rank() == 2, "scores are f32 [n, n_experts]");
   const uint64_t n_experts = scores.shape[1];
   KL_CHECK(n_experts <= kMostExperts && n_used >= 1 && n_used <= n_experts, "experts to choose");
-  KL_CHECK(scale.dtype == DType::f32 && scale.shape == Shape{n_experts}, "a scale for each expert");
+  KL_CHECK(!scale.valid() || (scale.dtype == DType::f32 && scale.shape == Shape{n_experts}),
+           "a scale for each expert");
   const uint64_t n_slots = scores.shape[0] * n_used;
   const uint32_t tile_columns = pick_slots_per_tile(graph.caps(), scores.shape[0]);
 

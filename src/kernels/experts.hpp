@@ -13,8 +13,8 @@ namespace kimberlite::kernels {
 extern const graph::KernelDesc kExpertRoute;
 extern const graph::KernelDesc kExpertTiles;
 
-/// The most experts that a model may have.
-inline constexpr uint32_t kMostExperts = 1024;
+/// The most experts that a model may have, or clusters that a sparse head may choose from.
+inline constexpr uint32_t kMostExperts = 2048;
 
 /// A slot is a column and one of its n_used experts: slot = column * n_used + j, j by falling
 /// score.
@@ -24,7 +24,8 @@ struct ExpertRouting {
   ExpertTiles tiles;
 };
 
-/// scores: f32 [n, n_experts]; scale: f32 [n_experts], multiplies the weight of each expert.
+/// scores: f32 [n, n_experts]; scale: f32 [n_experts], multiplies the weight of each expert; not
+/// valid(): 1 for all.
 /// Up to 8 columns have one slot in a tile, so that a column's result does not depend on the
 /// others; more are grouped, so that an expert is read once for several of them.
 ExpertRouting add_expert_routing(graph::Graph& graph, const graph::Tensor& scores,

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "kernels/attention.hpp"
+#include "kernels/cluster_logits.hpp"
 #include "kernels/coded_types.hpp"
 #include "kernels/embed.hpp"
 #include "kernels/experts.hpp"
@@ -70,7 +71,7 @@ std::vector<const KernelDesc*> list_kernels() {
     const KernelDesc* embed = &embed_kernel(kind.type, kind.linear_class);
     if (std::find(all.begin(), all.end(), embed) == all.end()) all.push_back(embed);
   }
-  all.insert(all.end(), {&kExpertRoute, &kExpertTiles});
+  all.insert(all.end(), {&kExpertRoute, &kExpertTiles, &kClusterLogits});
   all.push_back(&kQuantAct);
   const auto sampling = sample_kernels();
   all.insert(all.end(), sampling.begin(), sampling.end());

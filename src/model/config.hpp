@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.hpp"
@@ -22,8 +23,10 @@ struct LayerConfig {
   uint32_t head_dim = 0;
   uint32_t ffn_width = 0;
   bool k_is_v = false;  // no V projection: V is the raw K, normed without weight
-  /// The layer whose K and V it reads: itself, or an earlier one of the same kind.
+  /// The layer whose K and V it reads: itself, an earlier one of the same kind, or one of another
+  /// model.
   uint32_t kv_layer = 0;
+  static constexpr uint32_t kOtherModel = UINT32_MAX;
 
   [[nodiscard]] uint32_t q_width() const { return n_heads * head_dim; }
   [[nodiscard]] uint32_t kv_width() const { return n_kv_heads * head_dim; }
@@ -74,5 +77,13 @@ struct ModelConfig {
 /// Errors: bad_file (a missing, mistyped or impossible value, naming key and values), unsupported
 /// (another architecture, or a member of the family that is not supported yet, naming what).
 Result<ModelConfig> read_config(const formats::GgufFile& file);
+
+/// The key `name` of the file's architecture: "gemma4.NAME" where that is gemma4.
+std::string config_key(const formats::GgufFile& file, std::string_view name);
+
+/// What every architecture of the family says in the same words, read_config's included: all but
+/// which layers have K and V of their own.
+/// Errors: as read_config.
+Result<ModelConfig> read_text_config(const formats::GgufFile& file);
 
 }  // namespace kimberlite::model

@@ -7,6 +7,8 @@
 #include <cmath>
 #include <span>
 
+#include "base/numeric.hpp"
+#include "model/drafter_weights.hpp"
 #include "model/weights.hpp"
 
 namespace kimberlite::model {
@@ -62,6 +64,7 @@ Result<WeightTable> WeightTable::make(const formats::GgufFile& file, const Model
   weights.layers_.resize(config.n_layers);
   KL_TRY(table.add_matrix("token_embd.weight", WeightEntry::kShared, config.n_vocab, config.width,
                           weights.embedding_));
+  table.entries_.back().is_embedding = true;
   if (file.find_tensor("output.weight") != nullptr) {
     KL_TRY(table.add_matrix("output.weight", WeightEntry::kShared, config.n_vocab, config.width,
                             weights.head_));
@@ -69,8 +72,95 @@ Result<WeightTable> WeightTable::make(const formats::GgufFile& file, const Model
   KL_TRY(table.add_vector("output_norm.weight", WeightEntry::kShared, config.width,
                           weights.output_norm_));
   if (config.per_layer_width != 0) KL_TRY(table.add_per_layer(config, weights));
-  for (uint32_t i = 0; i < config.n_layers; ++i) KL_TRY(table.add_layer(i, config, weights));
+  for (uint32_t i = 0; i < config.n_layers; ++i) {
+    KL_TRY(table.add_layer(i, config, weights.layers_[i]));
+  }
   return table;
+}
+
+Result<WeightTable> WeightTable::make(const formats::GgufFile& file, const DrafterConfig& config,
+                                      const vk::Caps& caps, const LinearPolicy& linear,
+                                      DrafterWeights& weights) {
+  WeightTable table(file, caps, linear);
+  const ModelConfig& text = config.text;
+  // The hidden state is a part of the input with a binding of its own.
+  const uint64_t part_bytes = config.target_width * sizeof(float);
+  if (part_bytes % caps.storage_alignment != 0) {
+    return Error{ErrorCode::unsupported,
+                 fmt::format("{}: hidden states of {} bytes, this device supports multiples of {}",
+                             file.path(), part_bytes, caps.storage_alignment)};
+  }
+  constexpr uint32_t kShared = WeightEntry::kShared;
+  KL_TRY(table.add_matrix("nextn.pre_projection.weight", kShared, text.width,
+                          uint64_t{2} * config.target_width, weights.pre_projection_));
+  KL_TRY(table.add_matrix("nextn.post_projection.weight", kShared, config.target_width, text.width,
+                          weights.post_projection_));
+  KL_TRY(table.add_vector("output_norm.weight", kShared, text.width, weights.output_norm_));
+  weights.layers_.resize(text.n_layers);
+  for (uint32_t i = 0; i < text.n_layers; ++i) {
+    KL_TRY(table.add_layer(i, text, weights.layers_[i]));
+  }
+  if (config.clusters.n != 0) {
+    KL_TRY(table.add_cluster_head(config, weights));
+  } else {
+    KL_TRY(table.add_matrix("token_embd.weight", kShared, text.n_vocab, text.width, weights.head_));
+  }
+  return table;
+}
+
+/// The head with its rows in the order of the clusters, each of which starts a panel.
+Status WeightTable::add_cluster_head(const DrafterConfig& config, DrafterWeights& weights) {
+  constexpr uint32_t kShared = WeightEntry::kShared;
+  const ClusterConfig& clusters = config.clusters;
+  const uint32_t n_vocab = config.text.n_vocab;
+  KL_TRY(add_matrix("masked_embd_centroids.weight", kShared, clusters.n, config.text.width,
+                    weights.centroids_));
+  KL_ASSIGN(const formats::TensorInfo* source, find("masked_embd_ordering", {n_vocab}));
+  KL_ASSIGN(const std::vector<uint32_t> tokens, read_ordering(*source));
+  std::vector<uint32_t> order(uint64_t{clusters.n} * clusters.n_rows(), WeightEntry::kNoRow);
+  std::vector<uint32_t> rows(n_vocab);
+  for (uint32_t i = 0; i < n_vocab; ++i) {
+    const uint32_t row = i / clusters.n_tokens * clusters.n_rows() + i % clusters.n_tokens;
+    order[row] = tokens[i];
+    rows[tokens[i]] = row;
+  }
+  WeightEntry entry;
+  entry.name = source->name;
+  entry.sources = {source};
+  entry.words = std::move(rows);
+  entry.vector = &weights.token_rows_;
+  entry.range_bytes = {n_vocab * sizeof(uint32_t)};
+  weights.token_rows_.dtype = graph::DType::u32;
+  weights.token_rows_.shape = graph::Shape{n_vocab};
+  entries_.push_back(std::move(entry));
+
+  const std::string head = "token_embd.weight";
+  KL_ASSIGN(const formats::TensorInfo* table, find_experts(head, {n_vocab, config.text.width}));
+  KL_TRY(pack(head, kShared, {all_rows(*table)}, /*gated=*/false, weights.head_, std::move(order)));
+  entries_.back().experts = true;
+  return {};
+}
+
+/// A permutation of the token ids.
+Result<std::vector<uint32_t>> WeightTable::read_ordering(const formats::TensorInfo& tensor) const {
+  if (tensor.type != formats::GgmlType::i32) {
+    return Error{ErrorCode::unsupported,
+                 fmt::format("{}: {}: expected i32, file has {}", file_->path(), tensor.name,
+                             formats::traits(tensor.type).name)};
+  }
+  const uint64_t n = tensor.n_elements();
+  std::vector<uint32_t> tokens(n);
+  std::vector<bool> seen(n);
+  for (uint64_t i = 0; i < n; ++i) {
+    tokens[i] = load<uint32_t>(tensor.data.data() + i * sizeof(uint32_t));
+    if (tokens[i] >= n || seen[tokens[i]]) {
+      return Error{ErrorCode::bad_file,
+                   fmt::format("{}: {}: entry {} is {}, expected each token id below {} once",
+                               file_->path(), tensor.name, i, tokens[i], n)};
+    }
+    seen[tokens[i]] = true;
+  }
+  return tokens;
 }
 
 Status WeightTable::add_per_layer(const ModelConfig& config, Weights& all) {
@@ -152,8 +242,7 @@ Status WeightTable::add_gated_experts(uint32_t index, const ModelConfig& config,
   return {};
 }
 
-Status WeightTable::add_layer(uint32_t index, const ModelConfig& config, Weights& all) {
-  LayerWeights& weights = all.layers_[index];
+Status WeightTable::add_layer(uint32_t index, const ModelConfig& config, LayerWeights& weights) {
   const LayerConfig& layer = config.layers[index];
   const uint64_t width = config.width;
   const auto name = [&](std::string_view part) { return fmt::format("blk.{}.{}", index, part); };
@@ -299,7 +388,7 @@ Result<const formats::TensorInfo*> WeightTable::find_experts(
 }
 
 Status WeightTable::pack(std::string name, uint32_t layer, std::vector<RowPart> parts, bool gated,
-                         kernels::PackedMatrix& out) {
+                         kernels::PackedMatrix& out, std::vector<uint32_t> order) {
   const formats::TensorInfo& source = *parts.front().source;
   if (!kernels::can_pack(source.type)) {
     return Error{ErrorCode::unsupported,
@@ -318,6 +407,8 @@ Status WeightTable::pack(std::string name, uint32_t layer, std::vector<RowPart> 
     }
   }
   entry.parts = std::move(parts);
+  if (!order.empty()) n_rows = order.size();
+  entry.order = std::move(order);
   // A table is only looked up, so it keeps the layout that needs no class of products.
   const uint64_t n_cols = source.ne[0];
   const kernels::LinearClass linear_class = layer == WeightEntry::kTable
@@ -336,6 +427,10 @@ uint64_t WeightEntry::source_bytes() const {
 }
 
 RowPart WeightEntry::find_rows(uint64_t row) const {
+  if (!order.empty()) {
+    if (order[row] == kNoRow) return {nullptr, 0, 1};
+    return {parts.front().source, order[row], 1};
+  }
   if (gated) {
     constexpr uint64_t kRun = kernels::kGatedRows;
     const uint64_t n = parts.front().n_rows;
@@ -364,7 +459,7 @@ Status WeightTable::allocate(vk::Arena& device, vk::Arena& host, uint32_t n_gpu_
       const auto own = rest.first(entry.range_bytes.size());
       rest = rest.subspan(own.size());
       if (entry.vector != nullptr) {
-        *entry.vector = graph::Tensor::of(own[0], graph::DType::f32, entry.vector->shape);
+        *entry.vector = graph::Tensor::of(own[0], entry.vector->dtype, entry.vector->shape);
       }
       if (entry.matrix == nullptr) continue;
       *entry.matrix = kernels::make_packed_matrix(entry.layout, own);

@@ -14,7 +14,10 @@
 
 namespace kimberlite::model {
 
+class DrafterWeights;
 class Weights;
+struct ClusterConfig;
+struct DrafterConfig;
 struct ExpertWeights;
 struct LayerWeights;
 
@@ -29,18 +32,22 @@ struct RowPart {
 struct WeightEntry {
   static constexpr uint32_t kShared = UINT32_MAX;
   static constexpr uint32_t kTable = UINT32_MAX - 1;  // looked up by row: stays in host memory
+  static constexpr uint32_t kNoRow = UINT32_MAX;
 
   std::string name;
   uint32_t layer = kShared;
   std::vector<const formats::TensorInfo*>
       sources;                      // Borrowed from the file; a matrix may have more
   std::vector<RowPart> parts;       // of a matrix: one part after the other, or
-  bool gated = false;               // of each pair of parts kGatedRows in turn
+  bool gated = false;               // of each pair of parts kGatedRows in turn, or
+  std::vector<uint32_t> order;      // of the one part the rows in this order; kNoRow: zeros
   graph::Tensor* vector = nullptr;  // Borrowed from Weights, like the two below.
   kernels::PackedMatrix* matrix = nullptr;
   float* scalar = nullptr;
   bool experts = false;               // the matrices of many experts, one behind the other
+  bool is_embedding = false;          // looked up by row beside its products
   float factor = 1.0f;                // of a vector's values
+  std::vector<uint32_t> words;        // of a vector of u32: its values
   kernels::PackedLayout layout;       // of a matrix
   std::vector<uint64_t> range_bytes;  // to allocate: a vector's one, a matrix's as in the layout
 
@@ -59,6 +66,11 @@ class WeightTable {
                                   const vk::Caps& caps, const LinearPolicy& linear,
                                   Weights& weights);
 
+  /// The same of a drafter.
+  static Result<WeightTable> make(const formats::GgufFile& file, const DrafterConfig& config,
+                                  const vk::Caps& caps, const LinearPolicy& linear,
+                                  DrafterWeights& weights);
+
   [[nodiscard]] const std::vector<WeightEntry>& entries() const { return entries_; }
 
   /// Gives every destination its place on the device.
@@ -67,10 +79,12 @@ class WeightTable {
  private:
   WeightTable(const formats::GgufFile& file, const vk::Caps& caps, const LinearPolicy& linear)
       : file_(&file), caps_(&caps), linear_(linear) {}
-  Status add_layer(uint32_t index, const ModelConfig& config, Weights& weights);
+  Status add_layer(uint32_t index, const ModelConfig& config, LayerWeights& weights);
   Status add_attention(uint32_t index, const ModelConfig& config, LayerWeights& weights);
   Status add_experts(uint32_t index, const ModelConfig& config, ExpertWeights& weights);
   Status add_per_layer(const ModelConfig& config, Weights& weights);
+  Status add_cluster_head(const DrafterConfig& config, DrafterWeights& weights);
+  Result<std::vector<uint32_t>> read_ordering(const formats::TensorInfo& tensor) const;
   Status add_floats(std::string name, uint32_t layer, uint64_t n);
   Status add_scalar(std::string name, uint32_t layer, float& out);
   Status add_vector(std::string name, uint32_t layer, uint64_t n, graph::Tensor& out);
@@ -91,8 +105,9 @@ class WeightTable {
                             kernels::PackedMatrix& out);
   Result<const formats::TensorInfo*> find_experts(const std::string& name,
                                                   std::initializer_list<uint64_t> shape) const;
+  /// `order`: as of WeightEntry.
   Status pack(std::string name, uint32_t layer, std::vector<RowPart> parts, bool gated,
-              kernels::PackedMatrix& out);
+              kernels::PackedMatrix& out, std::vector<uint32_t> order = {});
   Result<const formats::TensorInfo*> find(const std::string& name,
                                           std::initializer_list<uint64_t> shape) const;
 

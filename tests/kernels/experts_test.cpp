@@ -32,9 +32,9 @@ class ExpertsTest : public LinearTest {
   Routed route(const std::vector<float>& scores, uint64_t n, const std::vector<float>& scale,
                uint32_t n_used) {
     Graph graph(caps_);
-    const ExpertRouting routing =
-        add_expert_routing(graph, upload(scores, Shape{n, scale.size()}),
-                           upload(scale, Shape{scale.size()}), n_used, "experts");
+    const ExpertRouting routing = add_expert_routing(
+        graph, upload(scores, Shape{n, scale.size()}),
+        has_scale_ ? upload(scale, Shape{scale.size()}) : Tensor{}, n_used, "experts");
     // The executable's scratch is not readable: replay the nodes onto tensors of our own.
     const auto own = [&](const Tensor& tensor) {
       const Tensor copy = poisoned(tensor.dtype, tensor.shape);
@@ -66,11 +66,13 @@ class ExpertsTest : public LinearTest {
   };
   std::vector<Copy> copies_;
   uint32_t tile_columns_ = 0;
+  bool has_scale_ = true;
 };
 
 TEST_F(ExpertsTest, TakesTheBestAndWeighsThem) {
-  for (const auto& [n, n_experts, n_used] : {std::array{1u, 4u, 1u}, std::array{3u, 7u, 7u},
-                                             std::array{8u, 128u, 8u}, std::array{17u, 48u, 4u}}) {
+  for (const auto& [n, n_experts, n_used] :
+       {std::array{1u, 4u, 1u}, std::array{3u, 7u, 7u}, std::array{8u, 128u, 8u},
+        std::array{17u, 48u, 4u}, std::array{1u, 2048u, 32u}}) {
     SCOPED_TRACE(n_experts);
     const auto scores = random_values(uint64_t{n} * n_experts, n_experts, 2.0f);
     const auto scale = random_values(n_experts, 7);
@@ -92,6 +94,15 @@ TEST_F(ExpertsTest, TakesTheBestAndWeighsThem) {
       }
     }
   }
+}
+
+TEST_F(ExpertsTest, WithoutScalesTheWeightsAreShares) {
+  const auto scores = random_values(64, 3, 2.0f);
+  const Routed ones = route(scores, 1, std::vector<float>(64, 1.0f), 5);
+  has_scale_ = false;
+  const Routed none = route(scores, 1, std::vector<float>(64, 1.0f), 5);
+  EXPECT_EQ(none.experts, ones.experts);
+  EXPECT_EQ(none.weights, ones.weights);
 }
 
 TEST_F(ExpertsTest, TiesGoToTheLowerExpertAndNaNComesLast) {

@@ -8,12 +8,17 @@
 namespace kimberlite::testing {
 namespace {
 
+graph::Tensor whole(const vk::Buffer& buffer, graph::DType dtype, graph::Shape shape) {
+  return graph::Tensor::of({&buffer, 0, buffer.n_bytes()}, dtype, shape);
+}
+
+}  // namespace
+
 std::unique_ptr<vk::Buffer> make_buffer(runtime::Engine& engine, uint64_t n_bytes) {
   return std::make_unique<vk::Buffer>(
       require_value(vk::Buffer::make(engine.device(), n_bytes, vk::MemoryKind::device, "test")));
 }
 
-/// A file that no other test has.
 std::string write_tiny(const std::string& shape, uint64_t seed,
                        const synthetic::ModelTypes& types) {
   static int counter = 0;
@@ -27,12 +32,6 @@ std::string write_tiny(const std::string& shape, uint64_t seed,
   require_ok(synthetic::write_model(*found, seed, types, path));
   return path;
 }
-
-graph::Tensor whole(const vk::Buffer& buffer, graph::DType dtype, graph::Shape shape) {
-  return graph::Tensor::of({&buffer, 0, buffer.n_bytes()}, dtype, shape);
-}
-
-}  // namespace
 
 void require_ok(const Status& status) {
   if (status.ok()) return;

@@ -46,6 +46,12 @@ double max_difference(const std::vector<float>& a, const std::vector<float>& b);
 /// "tiny-e2b" as the name of a test.
 std::string golden_test_name(const ::testing::TestParamInfo<const char*>& param);
 
+/// Writes a shape with hash weights to a file that no other test has; returns its path.
+std::string write_tiny(const std::string& shape, uint64_t seed, const synthetic::ModelTypes& types);
+
+/// A buffer of a test's own, in device memory.
+std::unique_ptr<vk::Buffer> make_buffer(runtime::Engine& engine, uint64_t n_bytes);
+
 /// A tiny model in a file that it removes, opened by an engine with validation where it is
 /// installed.
 class TinyModel {
@@ -83,6 +89,7 @@ class DecoderRun {
   /// What the last pass left in one of them.
   template <typename T>
   std::vector<T> kept(const std::string& name);
+  [[nodiscard]] const std::vector<kernels::KvCacheView>& caches() const { return cache_.layers(); }
   /// Every byte of the KV cache, segments left out.
   std::vector<std::byte> cache_bytes();
 

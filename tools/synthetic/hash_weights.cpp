@@ -49,6 +49,9 @@ constexpr std::array kMatrices{
     MatrixGain{"per_layer_model_proj.weight", 0.03125},
     MatrixGain{"ffn_gate_up_exps.weight", 0.75},
     MatrixGain{"ffn_down_exps.weight", 0.03125},
+    MatrixGain{"nextn.pre_projection.weight", 1.0},
+    MatrixGain{"nextn.post_projection.weight", 1.0},
+    MatrixGain{"masked_embd_centroids.weight", 4.0},
 };
 
 uint64_t fnv1a64(std::string_view text) {

@@ -34,7 +34,7 @@ std::string list_shapes() {
   std::string text = "Shapes:\n";
   for (const ModelShape& shape : kimberlite::synthetic::named_shapes()) {
     text += fmt::format(
-        "  {:<11} {:2} layers, hidden {}, ffn {}, {} heads, window {}, vocabulary {}", shape.name,
+        "  {:<16} {:2} layers, hidden {}, ffn {}, {} heads, window {}, vocabulary {}", shape.name,
         shape.n_layers, shape.hidden, shape.ffn, shape.n_heads, shape.window, shape.vocab);
     if (shape.per_layer != 0) text += fmt::format(", per layer {}", shape.per_layer);
     if (shape.n_experts != 0) text += fmt::format(", {} experts", shape.n_experts);

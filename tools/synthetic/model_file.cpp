@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <numeric>
 #include <optional>
 #include <utility>
 
@@ -45,7 +46,7 @@ void set_per_layer(std::string_view key, const std::vector<int32_t>& values, Ggu
 }
 
 /// The keys with a value for each layer, and those of the parts that only some models have.
-void set_structure(const ModelShape& shape, GgufWriter& writer) {
+void set_structure(const ModelShape& shape, const std::string& prefix, GgufWriter& writer) {
   std::vector<int32_t> n_kv, ffn;
   std::vector<bool> is_sliding;
   for (uint32_t layer = 0; layer < shape.n_layers; ++layer) {
@@ -53,19 +54,26 @@ void set_structure(const ModelShape& shape, GgufWriter& writer) {
     ffn.push_back(static_cast<int32_t>(shape.ffn_width(layer)));
     is_sliding.push_back(!shape.is_full(layer));
   }
-  set_per_layer("gemma4.attention.head_count_kv", n_kv, writer);
-  set_per_layer("gemma4.feed_forward_length", ffn, writer);
-  writer.set_array("gemma4.attention.sliding_window_pattern", is_sliding);
-  writer.set_u32("gemma4.attention.shared_kv_layers", shape.n_shared_kv);
-  writer.set_u32("gemma4.embedding_length_per_layer_input", shape.per_layer);
+  set_per_layer(prefix + "attention.head_count_kv", n_kv, writer);
+  set_per_layer(prefix + "feed_forward_length", ffn, writer);
+  writer.set_array(prefix + "attention.sliding_window_pattern", is_sliding);
+  writer.set_u32(prefix + "attention.shared_kv_layers", shape.n_shared_kv);
+  writer.set_u32(prefix + "embedding_length_per_layer_input", shape.per_layer);
+  if (shape.is_drafter()) {
+    writer.set_u32(prefix + "embedding_length_out", shape.target_hidden);
+    writer.set_u32(prefix + "nextn_predict_layers", shape.n_layers);
+  }
+  if (shape.n_clusters != 0) writer.set_u32(prefix + "centroid_top_k", shape.n_clusters_used);
   if (shape.n_experts == 0) return;
-  writer.set_u32("gemma4.expert_count", shape.n_experts);
-  writer.set_u32("gemma4.expert_used_count", shape.n_experts_used);
-  writer.set_u32("gemma4.expert_feed_forward_length", shape.expert_ffn);
+  writer.set_u32(prefix + "expert_count", shape.n_experts);
+  writer.set_u32(prefix + "expert_used_count", shape.n_experts_used);
+  writer.set_u32(prefix + "expert_feed_forward_length", shape.expert_ffn);
 }
 
 void set_hyperparameters(const ModelShape& shape, GgmlType matrices, GgufWriter& writer) {
-  writer.set_string("general.architecture", "gemma4");
+  const std::string architecture = shape.is_drafter() ? "gemma4-assistant" : "gemma4";
+  const std::string prefix = architecture + ".";
+  writer.set_string("general.architecture", architecture);
   writer.set_string("general.type", "model");
   writer.set_string("general.name", fmt::format("synthetic {}", shape.name));
   writer.set_u32("general.file_type", file_type_of(matrices));
@@ -73,23 +81,23 @@ void set_hyperparameters(const ModelShape& shape, GgmlType matrices, GgufWriter&
   writer.set_i32("general.sampling.top_k", 64);
   writer.set_f32("general.sampling.top_p", 0.95f);
   writer.set_f32("general.sampling.temp", 1.0f);
-  writer.set_u32("gemma4.context_length", shape.context);
-  writer.set_u32("gemma4.block_count", shape.n_layers);
-  writer.set_u32("gemma4.embedding_length", shape.hidden);
-  writer.set_u32("gemma4.vocab_size", shape.vocab);
-  writer.set_f32("gemma4.final_logit_softcapping", shape.softcap);
-  writer.set_u32("gemma4.attention.head_count", shape.n_heads);
-  writer.set_u32("gemma4.attention.key_length", shape.head_dim_full);
-  writer.set_u32("gemma4.attention.value_length", shape.head_dim_full);
-  writer.set_u32("gemma4.attention.key_length_swa", shape.head_dim_sliding);
-  writer.set_u32("gemma4.attention.value_length_swa", shape.head_dim_sliding);
-  writer.set_u32("gemma4.attention.sliding_window", shape.window);
-  writer.set_f32("gemma4.attention.layer_norm_rms_epsilon", shape.eps);
-  writer.set_f32("gemma4.rope.freq_base", shape.rope_theta_full);
-  writer.set_f32("gemma4.rope.freq_base_swa", shape.rope_theta_sliding);
-  writer.set_u32("gemma4.rope.dimension_count", shape.head_dim_full);
-  writer.set_u32("gemma4.rope.dimension_count_swa", shape.head_dim_sliding);
-  set_structure(shape, writer);
+  writer.set_u32(prefix + "context_length", shape.context);
+  writer.set_u32(prefix + "block_count", shape.n_layers);
+  writer.set_u32(prefix + "embedding_length", shape.hidden);
+  writer.set_u32(prefix + "vocab_size", shape.vocab);
+  if (shape.softcap != 0) writer.set_f32(prefix + "final_logit_softcapping", shape.softcap);
+  writer.set_u32(prefix + "attention.head_count", shape.n_heads);
+  writer.set_u32(prefix + "attention.key_length", shape.head_dim_full);
+  writer.set_u32(prefix + "attention.value_length", shape.head_dim_full);
+  writer.set_u32(prefix + "attention.key_length_swa", shape.head_dim_sliding);
+  writer.set_u32(prefix + "attention.value_length_swa", shape.head_dim_sliding);
+  writer.set_u32(prefix + "attention.sliding_window", shape.window);
+  writer.set_f32(prefix + "attention.layer_norm_rms_epsilon", shape.eps);
+  writer.set_f32(prefix + "rope.freq_base", shape.rope_theta_full);
+  writer.set_f32(prefix + "rope.freq_base_swa", shape.rope_theta_sliding);
+  writer.set_u32(prefix + "rope.dimension_count", shape.head_dim_full);
+  writer.set_u32(prefix + "rope.dimension_count_swa", shape.head_dim_sliding);
+  set_structure(shape, prefix, writer);
 }
 
 void set_tokenizer(uint32_t vocab, GgufWriter& writer) {
@@ -115,6 +123,15 @@ std::vector<float> rope_divisors(const ModelShape& shape) {
   const float n_rotating = shape.partial_rotary * static_cast<float>(shape.head_dim_full) / 2.0f;
   std::fill_n(divisors.begin(), static_cast<size_t>(n_rotating), 1.0f);
   return divisors;
+}
+
+/// The ids of the vocabulary by their hash.
+std::vector<int32_t> make_ordering(const TensorSpec& tensor, uint64_t seed) {
+  const HashStream stream(seed, tensor.hash_name);
+  std::vector<int32_t> ids(tensor.ne[0]);
+  std::iota(ids.begin(), ids.end(), 0);
+  std::ranges::stable_sort(ids, {}, [&](int32_t id) { return stream.word(id); });
+  return ids;
 }
 
 /// A tensor of the file.
@@ -152,7 +169,7 @@ std::vector<StoredTensor> list_stored(const ModelShape& shape, const ModelTypes&
   std::vector<StoredTensor> stored;
   size_t n_matrices = 0;
   for (const TensorSpec& tensor : list_tensors(shape)) {
-    GgmlType type = GgmlType::f32;
+    GgmlType type = tensor.is_ordering ? GgmlType::i32 : GgmlType::f32;
     if (tensor.name.ends_with("token_embd.weight")) {
       type = types.embedding;
     } else if (tensor.is_matrix) {
@@ -277,7 +294,7 @@ Status check(const ModelShape& shape, const ModelTypes& types) {
     return Error{ErrorCode::invalid_argument, "layers: at least 1, asked for 0"};
   }
   for (uint32_t layer = 0; layer < shape.n_layers; ++layer) {
-    if (shape.owns_kv(layer) || has_donor(shape, layer)) continue;
+    if (shape.is_drafter() || shape.owns_kv(layer) || has_donor(shape, layer)) continue;
     return Error{ErrorCode::invalid_argument,
                  fmt::format("layers: of {}, the last {} share keys and values, but none before "
                              "them is of the kind of layer {}",
@@ -306,7 +323,7 @@ Status write_model(const ModelShape& shape, uint64_t seed, ModelTypes types,
   set_tokenizer(shape.vocab, writer);
   const std::vector<StoredTensor> tensors = list_stored(shape, types);
   const auto type_of = [&](const StoredTensor& stored) {
-    return types.as_f32 ? GgmlType::f32 : stored.type;
+    return types.as_f32 && !stored.source.is_ordering ? GgmlType::f32 : stored.type;
   };
   const std::array<uint64_t, 1> one{1};
   for (const StoredTensor& stored : tensors) {
@@ -318,6 +335,10 @@ Status write_model(const ModelShape& shape, uint64_t seed, ModelTypes types,
     if (stored.is_scale) {
       const float scale = stored.scale();
       return sink(std::as_bytes(std::span(&scale, 1)));
+    }
+    if (stored.source.is_ordering) {
+      const std::vector<int32_t> ids = make_ordering(stored.source, seed);
+      return sink(std::as_bytes(std::span(ids)));
     }
     if (stored.source.name == "rope_freqs.weight") {
       const std::vector<float> divisors = rope_divisors(shape);

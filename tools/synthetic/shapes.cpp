@@ -34,7 +34,25 @@ ModelShape with_experts(ModelShape shape, uint32_t n, uint32_t n_used, uint32_t 
   return shape;
 }
 
-const std::array kShapes{
+/// Four layers on the keys and values of the target's last sliding and last full layer.
+ModelShape drafter_of(const ModelShape& target, uint32_t hidden, uint32_t ffn, uint32_t n_heads,
+                      uint32_t n_clusters = 0, uint32_t n_clusters_used = 0) {
+  ModelShape shape = target;
+  shape.name += "-drafter";
+  shape.n_layers = shape.full_period = shape.n_shared_kv = 4;
+  shape.hidden = hidden;
+  shape.ffn = ffn;
+  shape.n_heads = n_heads;
+  shape.softcap = 0;
+  shape.double_wide = shape.stores_unused_kv = false;
+  shape.per_layer = shape.n_experts = shape.n_experts_used = shape.expert_ffn = 0;
+  shape.target_hidden = target.hidden;
+  shape.n_clusters = n_clusters;
+  shape.n_clusters_used = n_clusters_used;
+  return shape;
+}
+
+const std::array kModels{
     //         name       layers hidden  ffn  heads kv kv_full vocab window
     ModelShape{"tiny12", 7, 96, 192, 4, 2, 1, 517, 16},
     ModelShape{"tiny12-odd", 6, 160, 224, 4, 2, 1, 523, 20},
@@ -49,6 +67,25 @@ const std::array kShapes{
     with_per_layer({"e4b", 42, 2560, 10240, 8, 2, 2, 262144, 512}, 6, 256, 18),
     with_experts({"26b", 30, 2816, 2112, 16, 8, 2, 262144, 1024}, 128, 8, 704),
 };
+
+std::vector<ModelShape> list_shapes() {
+  std::vector<ModelShape> all(kModels.begin(), kModels.end());
+  const auto add_drafter = [&](std::string_view target, auto... sizes) {
+    all.push_back(drafter_of(*std::ranges::find(kModels, target, &ModelShape::name), sizes...));
+  };
+  //           target  hidden  ffn  heads clusters used
+  add_drafter("tiny12", 64, 160, 6);
+  add_drafter("tiny31", 96, 192, 12);
+  add_drafter("tiny26", 128, 224, 8);
+  add_drafter("tiny-e2b", 64, 256, 4, 47, 5);
+  add_drafter("tiny-e4b", 32, 192, 6, 9, 2);
+  add_drafter("12b", 1024, 8192, 16);
+  add_drafter("31b", 1024, 8192, 32);
+  add_drafter("26b", 1024, 8192, 16);
+  add_drafter("e2b", 256, 2048, 4, 2048, 32);
+  add_drafter("e4b", 256, 2048, 4, 2048, 32);
+  return all;
+}
 
 /// Appends the tensors of one layer, or those beside the layers.
 class TensorList {
@@ -137,13 +174,26 @@ void list_layer(const ModelShape& shape, uint32_t layer, TensorList& list) {
   list.add("layer_output_scale.weight", {1});
 }
 
+void list_drafter_ends(const ModelShape& shape, TensorList& list) {
+  const uint64_t hidden = shape.hidden;
+  const uint64_t target = shape.target_hidden;
+  list.add("nextn.pre_projection.weight", {2 * target, hidden});
+  list.add("nextn.post_projection.weight", {hidden, target});
+  if (shape.n_clusters == 0) return;
+  list.add("masked_embd_centroids.weight", {hidden, shape.n_clusters});
+  list.add("masked_embd_ordering", {shape.vocab}).is_ordering = true;
+}
+
 }  // namespace
 
-std::span<const ModelShape> named_shapes() { return kShapes; }
+std::span<const ModelShape> named_shapes() {
+  static const std::vector<ModelShape> all = list_shapes();
+  return all;
+}
 
 std::optional<ModelShape> find_shape(std::string_view name) {
-  const auto found = std::ranges::find(kShapes, name, &ModelShape::name);
-  if (found == kShapes.end()) return std::nullopt;
+  const auto found = std::ranges::find(named_shapes(), name, &ModelShape::name);
+  if (found == named_shapes().end()) return std::nullopt;
   return *found;
 }
 
@@ -173,6 +223,7 @@ std::vector<TensorSpec> list_tensors(const ModelShape& shape) {
   for (uint32_t layer = 0; layer < shape.n_layers; ++layer) list_layer(shape, layer, list);
   list.leave_layers();
   list.add("output_norm.weight", {shape.hidden});
+  if (shape.is_drafter()) list_drafter_ends(shape, list);
   list.add("rope_freqs.weight", {shape.head_dim_full / 2});
   return tensors;
 }

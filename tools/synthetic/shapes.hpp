@@ -42,6 +42,12 @@ struct ModelShape {
   uint32_t n_experts_used = 0;  // by one token
   uint32_t expert_ffn = 0;
   bool split_experts = false;  // gate and up of the experts as two tensors, with the same values
+  // Of a drafter, whose layers all read the target's keys and values; 0: this is no drafter.
+  uint32_t target_hidden = 0;
+  uint32_t n_clusters = 0;       // of its sparse head; 0: a dense one
+  uint32_t n_clusters_used = 0;  // by one token
+
+  [[nodiscard]] bool is_drafter() const { return target_hidden != 0; }
 
   /// Every full_period-th layer, and always the last one.
   [[nodiscard]] bool is_full(uint32_t layer) const {
@@ -62,7 +68,8 @@ struct ModelShape {
   [[nodiscard]] ModelShape with_layers(uint32_t n) const;
 };
 
-/// tiny12, tiny12-odd, tiny12-k, tiny31, tiny-e2b, tiny-e4b, tiny26, 12b, 31b, e2b, e4b, 26b.
+/// tiny12, tiny12-odd, tiny12-k, tiny31, tiny-e2b, tiny-e4b, tiny26, 12b, 31b, e2b, e4b, 26b; and
+/// the drafters of all but tiny12-odd and tiny12-k, as "tiny12-drafter".
 std::span<const ModelShape> named_shapes();
 std::optional<ModelShape> find_shape(std::string_view name);
 
@@ -75,11 +82,13 @@ struct TensorSpec {
   std::string hash_name;     // whose hash the values are: `name`, or the fused tensor's
   // Which half of each of the fused tensor's matrices this is.
   std::optional<uint32_t> half = std::nullopt;
+  bool is_ordering = false;  // i32: a permutation by hash (tools/README.md)
 
   [[nodiscard]] uint64_t n_elements() const;
 };
 
-/// Every tensor, in the order of the file. rope_freqs.weight is among them and is no hash.
+/// Every tensor, in the order of the file. rope_freqs.weight is among them and is no hash, nor are
+/// the values of an ordering.
 std::vector<TensorSpec> list_tensors(const ModelShape& shape);
 
 }  // namespace kimberlite::synthetic

@@ -1,0 +1,110 @@
+// Drafters against the official implementation, over the text of their targets' goldens.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "drafter_fixture.hpp"
+#include "kernels/cluster_logits.hpp"
+#include "support/golden.hpp"
+
+namespace kimberlite::testing {
+namespace {
+
+constexpr const char* kDrafters[] = {"tiny12", "tiny31", "tiny26", "tiny-e2b", "tiny-e4b"};
+
+class DrafterTest : public ::testing::TestWithParam<const char*> {
+ protected:
+  DrafterTest() {
+    text_.insert(text_.end(), model_.greedy.begin(), model_.greedy.end());
+    decoder_.keep({"result"});
+  }
+
+  /// The target up to `position`; its last hidden state.
+  std::vector<float> decode_to(uint32_t position) {
+    for (; n_decoded_ < position; ++n_decoded_) decoder_.columns({text_[n_decoded_]}, n_decoded_);
+    return decoder_.kept<float>("result");
+  }
+
+  const std::string name_ = fmt::format("{}-drafter", GetParam());
+  const Golden model_ = require_value(Golden::load(GetParam()));
+  const Golden golden_ = require_value(Golden::load(name_));
+  const std::vector<uint32_t> positions_ = golden_.header.at("positions");
+  const std::vector<std::vector<int32_t>> drafts_ = golden_.header.at("drafts");
+  std::vector<int32_t> text_ = model_.tokens;
+  TinyModel target_{GetParam(), model_.seed, formats::GgmlType::f32, precise()};
+  TinyDrafter drafter_{target_, name_, golden_.header.at("seed"), formats::GgmlType::f32,
+                       /*precise=*/true};
+  DecoderRun decoder_{target_, kernels::KvType::f32};
+  DraftRun run_{drafter_, decoder_};
+  uint32_t n_decoded_ = 0;
+};
+
+/// The largest difference; infinite where one has a logit and the other none. The official head
+/// gives tokens without one the smallest logit - 1.
+double difference_of(const std::vector<float>& actual, const std::vector<float>& golden,
+                     bool is_sparse) {
+  const float none = *std::ranges::min_element(golden);
+  double worst = 0;
+  for (size_t i = 0; i < golden.size(); ++i) {
+    const bool has_logit = !is_sparse || golden[i] != none;
+    if (has_logit != (actual[i] != kernels::kNoLogit)) return INFINITY;
+    if (!has_logit) continue;
+    const double difference = std::abs(double{actual[i]} - golden[i]);
+    if (!(difference <= worst)) worst = difference;
+  }
+  return worst;
+}
+
+TEST_P(DrafterTest, RoundsAgree) {
+  const bool is_sparse = drafter_.config().clusters.n != 0;
+  double worst = 0;
+  for (size_t i = 0; i < positions_.size(); ++i) {
+    const uint32_t position = positions_[i];
+    SCOPED_TRACE(position);
+    const std::vector<float> hidden = decode_to(position);
+    const std::vector<int32_t>& expected = drafts_[i];
+    const auto round = run_.round(position, text_[position], hidden, expected.size());
+    for (size_t n = 0; n < expected.size(); ++n) {
+      EXPECT_EQ(round[n].token, expected[n]) << n;
+      const auto golden = golden_.array("logits").row(i, n);
+      worst = std::max(worst, difference_of(round[n].logits, golden, is_sparse));
+      ASSERT_LE(worst, 1e-3) << n;
+    }
+  }
+  RecordProperty("max_difference", fmt::format("{:.1e}", worst));
+}
+
+/// One graph for all drafts of a round computes the same bits.
+TEST_P(DrafterTest, DraftsOfOneGraphAreThoseOfMany) {
+  const uint32_t position = positions_[3];
+  const std::vector<float> hidden = decode_to(position);
+  const auto single = run_.round(position, text_[position], hidden, drafts_[3].size());
+  std::vector<int32_t> tokens{text_[position]};
+  for (const Draft& draft : single) tokens.push_back(draft.token);
+  tokens.pop_back();
+  const auto chain = run_.chain(position, tokens, hidden);
+  ASSERT_EQ(chain.size(), single.size());
+  for (size_t n = 0; n < chain.size(); ++n) {
+    EXPECT_EQ(chain[n].token, single[n].token) << n;
+    EXPECT_TRUE(chain[n].logits == single[n].logits) << n;
+  }
+}
+
+/// What lies behind the text is of no interest: the rows of guesses that were not accepted.
+TEST_P(DrafterTest, RejectedKeysAreNotSeen) {
+  const uint32_t position = positions_[3];
+  const std::vector<float> hidden = decode_to(position);
+  const auto before = run_.round(position, text_[position], hidden, 2);
+  decoder_.columns({11, 12, 13, 14}, position);
+  const auto after = run_.round(position, text_[position], hidden, 2);
+  for (size_t n = 0; n < before.size(); ++n) {
+    EXPECT_TRUE(before[n].logits == after[n].logits) << n;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, DrafterTest, ::testing::ValuesIn(kDrafters), golden_test_name);
+
+}  // namespace
+}  // namespace kimberlite::testing
