@@ -99,6 +99,9 @@ Result<WeightTable> WeightTable::make(const formats::GgufFile& file, const Draft
   weights.layers_.resize(text.n_layers);
   for (uint32_t i = 0; i < text.n_layers; ++i) {
     KL_TRY(table.add_layer(i, text, weights.layers_[i]));
+    // Optional in a model; no drafter lacks it.
+    KL_ASSIGN([[maybe_unused]] const auto* scale,
+              table.find(fmt::format("blk.{}.layer_output_scale.weight", i), {1}));
   }
   if (config.clusters.n != 0) {
     KL_TRY(table.add_cluster_head(config, weights));

@@ -104,6 +104,23 @@ TEST_P(DrafterTest, RejectedKeysAreNotSeen) {
   }
 }
 
+/// Packed rows of other types, in the order of the clusters where the head is sparse, stand for the
+/// values that the file says.
+TEST_P(DrafterTest, QuantisedWeightsAreExact) {
+  const uint32_t position = positions_[3];
+  const std::vector<float> hidden = decode_to(position);
+  for (const formats::GgmlType type : {formats::GgmlType::q8_0, formats::GgmlType::q4_0}) {
+    synthetic::ModelTypes types(type);
+    const TinyDrafter stored(target_, name_, 1, types, /*precise=*/true);
+    types.as_f32 = true;
+    const TinyDrafter plain(target_, name_, 1, types, /*precise=*/true);
+    const Draft a = DraftRun(stored, decoder_).round(position, text_[position], hidden, 1)[0];
+    const Draft b = DraftRun(plain, decoder_).round(position, text_[position], hidden, 1)[0];
+    EXPECT_EQ(a.token, b.token);
+    EXPECT_LE(max_difference(a.logits, b.logits), 1e-3) << formats::traits(type).name;
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Models, DrafterTest, ::testing::ValuesIn(kDrafters), golden_test_name);
 
 }  // namespace

@@ -9,6 +9,7 @@
 
 #include "formats/gguf.hpp"
 #include "formats/quant.hpp"
+#include "synthetic/hash_weights.hpp"
 #include "synthetic/tokenizer.hpp"
 
 namespace kimberlite::synthetic {
@@ -56,6 +57,34 @@ TEST_F(ModelFile, HoldsEveryTensorOfTheShape) {
           << tensor.name;
     }
   }
+}
+
+TEST_F(ModelFile, DraftersHaveTheEndsOfOneAndNoKeys) {
+  const ModelShape shape = find_shape("tiny-e2b-drafter").value();
+  const auto file = write(shape, GgmlType::q8_0, 3);
+  ASSERT_TRUE(file.ok()) << file.error().message;
+  EXPECT_EQ(*file->str("general.architecture"), "gemma4-assistant");
+  EXPECT_EQ(*file->u32("gemma4-assistant.embedding_length_out"), 256u);
+  EXPECT_EQ(*file->u32("gemma4-assistant.centroid_top_k"), 5u);
+  EXPECT_FALSE(file->has("gemma4-assistant.final_logit_softcapping"));
+  EXPECT_EQ(file->find_tensor("blk.0.attn_k.weight"), nullptr);
+  EXPECT_EQ(file->find_tensor("nextn.pre_projection.weight")->ne[0], 512u);
+  EXPECT_EQ(file->find_tensor("nextn.post_projection.weight")->ne[1], 256u);
+  const auto* ordering = file->find_tensor("masked_embd_ordering");
+  ASSERT_NE(ordering, nullptr);
+  ASSERT_EQ(ordering->type, GgmlType::i32);
+  const HashStream stream(3, "masked_embd_ordering");
+  std::set<int32_t> seen;
+  uint64_t last = 0;
+  for (uint32_t i = 0; i < shape.vocab; ++i) {
+    int32_t id = 0;
+    std::memcpy(&id, &ordering->data[i * sizeof(id)], sizeof(id));
+    seen.insert(id);
+    EXPECT_GE(stream.word(static_cast<uint64_t>(id)), last);
+    last = stream.word(static_cast<uint64_t>(id));
+  }
+  EXPECT_EQ(seen.size(), shape.vocab);
+  EXPECT_EQ(*seen.rbegin(), static_cast<int32_t>(shape.vocab) - 1);
 }
 
 TEST_F(ModelFile, FullLayersHaveOneKeyProjectionForKeysAndValues) {
