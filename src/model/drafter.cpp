@@ -21,10 +21,11 @@ namespace {
 /// x = pre_projection(embedding of the token, hidden state).
 Tensor add_input(Graph& graph, const DrafterConfig& config, const DrafterWeights& weights,
                  const Weights& target, const DrafterState& state) {
-  kernels::add_embed(graph, target.embedding(), state.token, state.input.rows(0, 1),
-                     std::sqrt(static_cast<float>(config.target_width)), "draft.token_embd");
-  const Tensor both = state.input.reshaped({1, uint64_t{2} * config.target_width});
-  LinearInput input(both, "draft.pre_projection.act");
+  const uint64_t width = config.target_width;
+  kernels::add_embed(graph, target.embedding(), state.token,
+                     state.input.reshaped({2, width}).rows(0, 1),
+                     std::sqrt(static_cast<float>(width)), "draft.token_embd");
+  LinearInput input(state.input, "draft.pre_projection.act");
   const Tensor x = graph.transient("draft.x", DType::f32, {1, config.text.width});
   kernels::add_linear(graph, weights.pre_projection(), input, x, "draft.pre_projection");
   return x;
@@ -51,12 +52,23 @@ void add_sparse_head(Graph& graph, const ClusterConfig& clusters, const DrafterW
                               "draft.logits");
 }
 
+/// The hidden state for the next draft, behind the embedding in the input. A view of that half
+/// alone may start where no binding can, so this is a product with the last rows of a matrix twice
+/// as tall.
+void add_post_projection(Graph& graph, const DrafterWeights& weights, LinearInput& result,
+                         const Tensor& input) {
+  kernels::PackedMatrix tall = weights.post_projection();
+  for (kernels::Shard& shard : tall.shards) shard.first_row += tall.n_rows;
+  tall.n_rows *= 2;
+  kernels::add_linear(graph, tall, result, input, "draft.post_projection");
+}
+
 }  // namespace
 
 void add_draft_step(Graph& graph, const DrafterConfig& config, const DrafterWeights& weights,
                     const Weights& target, const DrafterState& state, const Tensor& logits,
                     bool keep_hidden) {
-  const Shape input{2, config.target_width};
+  const Shape input{1, uint64_t{2} * config.target_width};
   KL_CHECK(state.input.dtype == DType::f32 && state.input.shape == input, "input of another shape");
   std::vector<kernels::KvCacheView> caches;
   for (const LayerConfig& layer : config.text.layers) {
@@ -81,10 +93,7 @@ void add_draft_step(Graph& graph, const DrafterConfig& config, const DrafterWeig
   } else {
     kernels::add_linear(graph, weights.head(), result, logits, "draft.output");
   }
-  if (keep_hidden) {
-    kernels::add_linear(graph, weights.post_projection(), result, state.input.rows(1, 1),
-                        "draft.post_projection");
-  }
+  if (keep_hidden) add_post_projection(graph, weights, result, state.input);
 }
 
 }  // namespace kimberlite::model

@@ -15,9 +15,9 @@ namespace kimberlite::model {
 struct DrafterState {
   graph::Tensor token;     // u32 [1, 4], a Column: its token is looked up; the rest is not read
   graph::Tensor position;  // u32 [1, 4], a Column: position P, sequence and is_active; no token
-  graph::Tensor input;     // f32 [2, target width]: the token's embedding (written by the step),
-                           // then the hidden state: the target's of P - 1 behind its final norm
-                           // for the first draft, what the step before left for the others
+  graph::Tensor input;  // f32 [1, 2 * target width]: the token's embedding (written by the step),
+                        // then the hidden state: the target's of P - 1 behind its final norm
+                        // for the first draft, what the step before left for the others
   kernels::KvCacheView sliding;  // of the target's layers that check_pair names
   kernels::KvCacheView full;
   graph::Tensor rope_sliding;  // the target's: kernels::make_rope_table

@@ -83,13 +83,6 @@ Result<WeightTable> WeightTable::make(const formats::GgufFile& file, const Draft
                                       DrafterWeights& weights) {
   WeightTable table(file, caps, linear);
   const ModelConfig& text = config.text;
-  // The hidden state is a part of the input with a binding of its own.
-  const uint64_t part_bytes = config.target_width * sizeof(float);
-  if (part_bytes % caps.storage_alignment != 0) {
-    return Error{ErrorCode::unsupported,
-                 fmt::format("{}: hidden states of {} bytes, this device supports multiples of {}",
-                             file.path(), part_bytes, caps.storage_alignment)};
-  }
   constexpr uint32_t kShared = WeightEntry::kShared;
   KL_TRY(table.add_matrix("nextn.pre_projection.weight", kShared, text.width,
                           uint64_t{2} * config.target_width, weights.pre_projection_));

@@ -53,7 +53,7 @@ DraftRun::Chain DraftRun::make_chain(size_t n_drafts) {
   model::DrafterState state;
   state.position = column_at(*chain.columns, 0);
   state.input = graph::Tensor::of({chain.input.get(), 0, chain.input->n_bytes()}, graph::DType::f32,
-                                  {2, config.target_width});
+                                  {1, 2ull * config.target_width});
   state.sliding = decoder_.caches()[drafter_.donors().sliding];
   state.full = decoder_.caches()[drafter_.donors().full];
   state.rope_sliding = engine.rope().sliding;
