@@ -121,6 +121,17 @@ TEST_P(DrafterTest, QuantisedWeightsAreExact) {
   }
 }
 
+/// The layers' dispatches as in a decoder, and few around them.
+TEST_P(DrafterTest, ADraftTakesFewDispatches) {
+  // Embedding, projection, norm, head; a sparse head: centroids, choice, rows, their places.
+  const bool is_sparse = drafter_.config().clusters.n != 0;
+  const uint32_t n = 4 * 8 + (is_sparse ? 7 : 4);
+  const uint32_t n_last = run_.n_dispatches(2) - run_.n_dispatches(1);
+  EXPECT_GE(n_last, n);
+  EXPECT_LE(n_last, n + 4);  // where attention splits its keys
+  EXPECT_EQ(run_.n_dispatches(3) - run_.n_dispatches(2), n_last + 1);  // the next hidden state
+}
+
 INSTANTIATE_TEST_SUITE_P(Models, DrafterTest, ::testing::ValuesIn(kDrafters), golden_test_name);
 
 }  // namespace

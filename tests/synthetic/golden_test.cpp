@@ -158,6 +158,86 @@ TEST_P(GoldenModel, MistakesShow) {
   }
 }
 
+class GoldenDrafter : public GoldenModel {
+ protected:
+  const std::string target_ = std::string(GetParam()).substr(0, golden_->name.find("-drafter"));
+};
+
+INSTANTIATE_TEST_SUITE_P(Tiny, GoldenDrafter,
+                         ::testing::Values("tiny12-drafter", "tiny31-drafter", "tiny26-drafter",
+                                           "tiny-e2b-drafter", "tiny-e4b-drafter"),
+                         [](const auto& test) {
+                           std::string name = test.param;
+                           std::ranges::replace(name, '-', '_');
+                           return name;
+                         });
+
+TEST_P(GoldenDrafter, ShapeIsTheOneOfThisName) {
+  const auto shape = find_shape(GetParam()).value();
+  const auto target = find_shape(target_).value();
+  nlohmann::json actual = golden_->header.at("drafter");
+  for (const char* key : {"eps", "full_period", "k_is_v"}) actual.erase(key);
+  nlohmann::json expected = {{"name", shape.name},
+                             {"n_layers", shape.n_layers},
+                             {"hidden", shape.hidden},
+                             {"ffn", shape.ffn},
+                             {"n_heads", shape.n_heads},
+                             {"n_kv_sliding", target.n_kv_sliding},
+                             {"n_kv_full", target.n_kv_full},
+                             {"vocab", target.vocab},
+                             {"window", target.window},
+                             {"head_dim_sliding", target.head_dim_sliding},
+                             {"head_dim_full", target.head_dim_full},
+                             {"context", target.context},
+                             {"rope_theta_sliding", target.rope_theta_sliding},
+                             {"rope_theta_full", target.rope_theta_full},
+                             {"partial_rotary", target.partial_rotary},
+                             {"softcap", nullptr},
+                             {"n_shared_kv", shape.n_layers},
+                             {"target", target.name},
+                             {"target_hidden", target.hidden}};
+  if (shape.n_clusters != 0) {
+    expected["n_clusters"] = shape.n_clusters;
+    expected["n_clusters_used"] = shape.n_clusters_used;
+  }
+  EXPECT_EQ(actual, expected);
+  EXPECT_NE(shape.hidden, target.hidden);
+}
+
+TEST_P(GoldenDrafter, DraftsAreDecidedBeforeAndBeyondTheWindow) {
+  const nlohmann::json& header = golden_->header;
+  const auto positions = header.at("positions").get<std::vector<uint32_t>>();
+  const auto drafts = header.at("drafts").get<std::vector<std::vector<uint32_t>>>();
+  const auto shape = find_shape(GetParam()).value();
+  EXPECT_TRUE(std::ranges::is_sorted(positions));
+  EXPECT_TRUE(std::ranges::count(positions, shape.window) == 1);
+  EXPECT_LT(positions.front(), shape.window - 1);
+  EXPECT_GT(positions.back(), 3 * shape.window);
+  const GoldenArray& logits = golden_->array("logits");
+  EXPECT_EQ(logits.shape, (std::vector<size_t>{positions.size(), 7, shape.vocab}));
+  for (size_t i = 0; i < positions.size(); ++i) {
+    ASSERT_EQ(drafts[i].size(), 7u);
+    for (size_t n = 0; n < 7; ++n) {
+      const auto row = logits.row(i, n);
+      EXPECT_EQ(std::ranges::max_element(row) - row.begin(), drafts[i][n]);
+    }
+  }
+  const auto& measured = header.at("measured");
+  EXPECT_GT(measured.at("min_margin").get<double>(), 0.05);
+  EXPECT_GT(measured.value("min_cluster_margin", 1.0), 0.01);
+}
+
+TEST_P(GoldenDrafter, MistakesShow) {
+  const auto& mutations = golden_->header.at("mutations");
+  for (const char* name :
+       {"own key visible", "one key beyond the window", "position moves with the drafts",
+        "position P - 1", "hidden state before the embedding", "post projection dropped",
+        "no embedding scale", "hidden state before the final norm",
+        "sliding KV of the layer before", "no layer scalars", "soft-cap 30"}) {
+    EXPECT_GT(mutations.value(name, 0.0), 0.02) << name;
+  }
+}
+
 TEST(GoldenExperts, AreUsedUnevenlyAndChosenClearly) {
   const auto shape = find_shape("tiny26").value();
   const auto golden = Golden::load(shape.name);

@@ -207,6 +207,9 @@ def write_hash_values(folder):
         ("blk.1.pre_ffw_norm_2.weight", (96,), False),
         ("blk.1.post_ffw_norm_1.weight", (96,), False),
         ("blk.1.post_ffw_norm_2.weight", (96,), False),
+        ("nextn.pre_projection.weight", (3, 192), False),
+        ("nextn.post_projection.weight", (4, 64), False),
+        ("masked_embd_centroids.weight", (4, 64), False),
     ):
         values = tensor(seed, name, shape, is_full).reshape(-1)
         header["tensors"][name] = {
