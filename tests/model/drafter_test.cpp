@@ -121,6 +121,32 @@ TEST_P(DrafterTest, QuantisedWeightsAreExact) {
   }
 }
 
+/// The cosine between the logits that both have.
+double likeness(const std::vector<float>& a, const std::vector<float>& b) {
+  double ab = 0, aa = 0, bb = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    if (a[i] == kernels::kNoLogit || b[i] == kernels::kNoLogit) continue;
+    ab += double{a[i]} * b[i];
+    aa += double{a[i]} * a[i];
+    bb += double{b[i]} * b[i];
+  }
+  return ab / std::sqrt(aa * bb);
+}
+
+/// Where the device rounds activations, every product of a draft takes them rounded: the drafts are
+/// about the same. A wrong part of the input or a wrong row would leave nothing alike.
+TEST_P(DrafterTest, RoundedActivationsSayAboutTheSame) {
+  const uint32_t position = positions_[3];
+  const std::vector<float> hidden = decode_to(position);
+  const TinyDrafter exact(target_, name_, 1, formats::GgmlType::q4_0, /*precise=*/true);
+  const TinyDrafter rounded(target_, name_, 1, formats::GgmlType::q4_0, /*precise=*/false);
+  const Draft a = DraftRun(exact, decoder_).round(position, text_[position], hidden, 1)[0];
+  const Draft b = DraftRun(rounded, decoder_).round(position, text_[position], hidden, 1)[0];
+  const double cosine = likeness(a.logits, b.logits);
+  RecordProperty("cosine", fmt::format("{:.4f}", cosine));
+  EXPECT_GT(cosine, 0.999);
+}
+
 /// The layers' dispatches as in a decoder, and few around them.
 TEST_P(DrafterTest, ADraftTakesFewDispatches) {
   // Embedding, projection, norm, head; a sparse head: centroids, choice, rows, their places.
