@@ -6,6 +6,7 @@
 
 #include "apps/bench_report.hpp"
 #include "apps/commands.hpp"
+#include "apps/drafting.hpp"
 #include "apps/interrupt.hpp"
 #include "apps/model_arguments.hpp"
 
@@ -14,6 +15,7 @@ namespace {
 
 struct BenchArguments {
   ModelArguments model;
+  DraftArguments drafts;
   std::string n_prompt = "512";
   std::string n_generate = "128";
   std::string n_depth = "0";
@@ -38,8 +40,11 @@ std::vector<int32_t> random_tokens(uint32_t n, uint32_t n_vocab, uint32_t seed) 
 
 class Bench {
  public:
-  Bench(Model& model, Session& session, uint32_t n_repetitions)
-      : model_(&model), session_(&session), n_repetitions_(n_repetitions) {}
+  Bench(Model& model, Session& session, const BenchArguments& arguments)
+      : model_(&model),
+        session_(&session),
+        drafts_(arguments.drafts),
+        n_repetitions_(arguments.n_repetitions) {}
 
   /// Seconds to compute `n_prompt` positions, and until a token follows them.
   Result<BenchRow> prompt(uint32_t n_prompt);
@@ -51,6 +56,7 @@ class Bench {
 
   Model* model_;  // Borrowed from the caller, like the session.
   Session* session_;
+  DraftArguments drafts_;
   uint32_t n_repetitions_;
   uint32_t n_prompts_ = 0;  // so far
 };
@@ -95,7 +101,9 @@ Result<BenchRow> Bench::generate(uint32_t n_generate, uint32_t n_depth) {
     const auto prompt_seconds = fresh_prompt(n_depth);
     if (!prompt_seconds.ok()) return prompt_seconds.error();
     const Statistics before = statistics(*model_);
-    const auto generated = session_->generate(exactly(n_generate));
+    GenerateOptions options = exactly(n_generate);
+    set_drafts(options, drafts_);
+    const auto generated = session_->generate(options);
     if (!generated.ok()) return generated.error();
     const Statistics after = statistics(*model_);
     if (generated->reason == StopReason::cancelled) {
@@ -168,8 +176,8 @@ Result<Sizes> parse_all(const BenchArguments& arguments) {
 }
 
 Result<std::vector<BenchRow>> run_tests(Model& model, Session& session, const Sizes& sizes,
-                                        uint32_t n_repetitions) {
-  Bench bench(model, session, n_repetitions);
+                                        const BenchArguments& arguments) {
+  Bench bench(model, session, arguments);
   std::vector<BenchRow> rows;
   const InterruptScope scope([&session] { session.cancel(); });
   const auto keep = [&rows, &scope](Result<BenchRow> row) -> Status {
@@ -201,7 +209,7 @@ int bench_model(const BenchArguments& arguments) {
   auto session = open_session(**model, with_context);
   if (!session.ok()) return fail(session.error());
   if (arguments.model.verbose) print_placement(**model, **session);
-  auto rows = run_tests(**model, **session, *sizes, arguments.n_repetitions);
+  auto rows = run_tests(**model, **session, *sizes, arguments);
   if (!rows.ok()) return fail(rows.error());
   const Statistics now = statistics(**model);  // before the copies, which need memory of their own
   const auto bandwidth = measure_copy_bandwidth(**model);
@@ -209,6 +217,7 @@ int bench_model(const BenchArguments& arguments) {
   BenchReport report{.model = (*model)->description(),
                      .copy_bytes_per_second = *bandwidth,
                      .statistics = now,
+                     .drafting = (*session)->drafting(),
                      .rows = std::move(rows).value(),
                      .nodes = {}};
   if (arguments.profile) {
@@ -260,6 +269,7 @@ void add_bench(CLI::App& app, int& result) {
       "--json", [arguments] { arguments->format = "json"; }, "as -o json");
   command.add_option("--kernel", arguments->kernel, "time one kernel's cases, or all")
       ->option_text("NAME|all");
+  add_draft_options(command, arguments->drafts);
   command.add_flag("--profile", arguments->profile, "time of each node of a decode step");
   command.callback([arguments, &result] { result = bench(*arguments); });
 }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "apps/drafting.hpp"
 #include "kimberlite/console.hpp"
 
 namespace kimberlite::cli {
@@ -78,6 +79,7 @@ void print_report_json(const BenchReport& report) {
                  {"layers", now.n_layers},
                  {"gpu_layers", now.n_gpu_layers}}},
                {"counters", counters_json(report)},
+               {"mtp", drafting_json(report.drafting)},
                {"rows", Json::array()}};
   for (const BenchRow& row : report.rows) json["rows"].push_back(row_json(report, row));
   if (!report.nodes.empty()) json["profile"] = Json::array();
@@ -130,6 +132,7 @@ void print_report_md(const BenchReport& report) {
       "the KV cache grew {} times\n",
       loop.n_dispatches, per_step(loop.submits, loop), per_step(loop.records, loop),
       per_step(loop.allocations, loop), loop.growths);
+  fmt::print("{}\n", terminal_safe(drafting_text(report.drafting)));
   if (report.nodes.empty()) return;
   fmt::print("\n| node | kernel | us | GB/s |\n| ---- | ------ | -: | ---: |\n");
   for (const NodeFigures& node : report.nodes) {

@@ -35,6 +35,7 @@ struct BenchReport {
   std::string model;
   double copy_bytes_per_second = 0;
   Statistics statistics;
+  DraftStatistics drafting;
   std::vector<BenchRow> rows;
   std::vector<NodeFigures> nodes;  // of a profiled decode step, slowest first
 };

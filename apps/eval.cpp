@@ -10,6 +10,7 @@
 
 #include "apps/answer.hpp"
 #include "apps/commands.hpp"
+#include "apps/drafting.hpp"
 #include "apps/interrupt.hpp"
 #include "apps/model_arguments.hpp"
 #include "kimberlite/tools.hpp"
@@ -20,6 +21,7 @@ namespace {
 struct EvalArguments {
   ModelArguments model;
   SamplingArguments sampling;
+  DraftArguments drafts;
   std::string tokens;
   std::string file;
   std::string output;
@@ -124,13 +126,15 @@ int generate(const EvalArguments& arguments) {
   options.sampling = sampling_options(arguments.sampling);
   options.max_tokens = parse_count(arguments.n_predict).value_or(0);
   options.ignore_end = arguments.ignore_end;
+  set_drafts(options, arguments.drafts);
   const auto given = answer(*subject->session, subject->tokens, options, true);
   if (!given.ok()) return fail(given.error());
   if (arguments.json) {
     print_json({{"tokens", given->generated.tokens},
                 {"reason", reason_text(given->generated.reason)},
                 {"seed", options.sampling.seed},
-                {"timings", timings_json(*given)}});
+                {"timings", timings_json(*given)},
+                {"mtp", drafting_json(subject->session->drafting())}});
   } else {
     fmt::print("[{}]\n", fmt::join(given->generated.tokens, ", "));
   }
@@ -291,6 +295,7 @@ void add_eval(CLI::App& app, int& result) {
       ->option_text("N");
   ids.add_flag("--ignore-end", arguments->ignore_end, "go on after an end token");
   add_sampling_options(ids, arguments->sampling);
+  add_draft_options(ids, arguments->drafts);
   add_kind(eval, "perplexity", "of a text", arguments, result, perplexity);
   add_kind(eval, "kl", "how far the default arithmetic is from --precise", arguments, result,
            [](const EvalArguments& given) { return kl(given); })

@@ -16,9 +16,13 @@ using kimberlite::cli::suggestion;
 /// llama.cpp's short names of several letters, which CLI11 does not know, as their long names.
 void spell_out(std::vector<std::string>& arguments) {
   constexpr std::pair<std::string_view, std::string_view> kNames[] = {
-      {"-dev", "--device"},  {"-ngl", "--gpu-layers"},
-      {"-ctk", "--kv-type"}, {"--cache-type-k", "--kv-type"},
-      {"-sys", "--system"},  {"--system-prompt", "--system"},
+      {"-dev", "--device"},
+      {"-ngl", "--gpu-layers"},
+      {"-md", "--model-draft"},
+      {"-ctk", "--kv-type"},
+      {"--cache-type-k", "--kv-type"},
+      {"-sys", "--system"},
+      {"--system-prompt", "--system"},
   };
   for (std::string& argument : arguments) {
     if (argument == "--") return;

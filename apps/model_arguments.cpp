@@ -4,6 +4,7 @@
 
 #include <random>
 
+#include "apps/drafting.hpp"
 #include "kimberlite/console.hpp"
 #include "kimberlite/tools.hpp"
 
@@ -52,6 +53,9 @@ void add_model_options(CLI::App& command, ModelArguments& arguments, bool with_c
   command.add_option("--kv-type", arguments.kv_type, "-ctk: f32, f16 or q8_0 [f16]")
       ->check(CLI::IsMember({"f32", "f16", "q8_0"}))
       ->option_text("TYPE");
+  command.add_option("--model-draft", arguments.draft_model, "-md: drafter [beside the model]")
+      ->option_text("FILE");
+  command.add_flag("--no-mtp", arguments.no_mtp, "do without a drafter: the same tokens");
   command.add_flag("--precise", arguments.precise, "float32 activations and KV cache");
   command.add_flag("--validation", arguments.validation, "check all Vulkan calls (slow)");
   command.add_flag("-v,--verbose", arguments.verbose, "device, memory and speeds on stderr");
@@ -98,6 +102,8 @@ Result<std::unique_ptr<Model>> open_model(const ModelArguments& arguments) {
   options.device = arguments.device;
   options.validation = arguments.validation;
   options.precise = arguments.precise;
+  options.draft = !arguments.no_mtp;
+  options.draft_model = arguments.draft_model;
   auto layers = gpu_layers(arguments.gpu_layers, *path);
   if (!layers.ok()) return layers.error();
   options.gpu_layers = *layers;
@@ -149,6 +155,7 @@ void print_placement(const Model& model, const Session& session) {
   }
   fmt::print(stderr, "memory:  {} held for a context of {} positions (the model's limit is {})\n",
              size_text(now.device_bytes), session.context(), model.max_context());
+  fmt::print(stderr, "drafts:  {}\n", terminal_safe(drafting_text(session.drafting())));
   fmt::print(stderr, "loaded in {:.2f} s; {} pipelines in {:.2f} s\n", now.load_seconds,
              now.n_pipelines, now.pipeline_seconds);
 }

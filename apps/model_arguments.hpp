@@ -15,6 +15,8 @@ struct ModelArguments {
   std::string gpu_layers = "auto";
   std::string context = "0";
   std::string kv_type;
+  std::string draft_model;
+  bool no_mtp = false;
   bool precise = false;
   bool validation = false;
   bool verbose = false;

@@ -4,6 +4,7 @@
 #include "apps/answer.hpp"
 #include "apps/chat.hpp"
 #include "apps/commands.hpp"
+#include "apps/drafting.hpp"
 #include "apps/model_arguments.hpp"
 #include "kimberlite/console.hpp"
 #include "kimberlite/tools.hpp"
@@ -14,6 +15,7 @@ namespace {
 struct RunArguments {
   ModelArguments model;
   SamplingArguments sampling;
+  DraftArguments drafts;
   std::vector<std::string> words;
   std::optional<std::string> prompt;
   std::string file;
@@ -50,7 +52,7 @@ Result<std::optional<std::string>> read_prompt(const RunArguments& arguments) {
   return std::optional(std::move(text).value());
 }
 
-void print_answer(const Model& model, const Answer& given, uint64_t seed) {
+void print_answer(const Model& model, const Session& session, const Answer& given, uint64_t seed) {
   Json timings = timings_json(given);
   const Statistics now = statistics(model);
   timings["load_seconds"] = now.load_seconds;
@@ -59,6 +61,7 @@ void print_answer(const Model& model, const Answer& given, uint64_t seed) {
               {"reason", reason_text(given.generated.reason)},
               {"seed", seed},
               {"timings", timings},
+              {"mtp", drafting_json(session.drafting())},
               {"warnings", now.warnings}});
 }
 
@@ -69,9 +72,10 @@ int run_once(const Model& model, Session& session, Conversation& conversation,
   if (!tokens.ok()) return fail(tokens.error());
   const auto given = answer(session, *tokens, options, arguments.json);
   if (!given.ok()) return fail(given.error());
-  if (arguments.json) print_answer(model, *given, options.sampling.seed);
+  if (arguments.json) print_answer(model, session, *given, options.sampling.seed);
   if (arguments.model.verbose) {
-    fmt::print(stderr, "{}; seed {}\n", speeds_text(*given), options.sampling.seed);
+    fmt::print(stderr, "{}; {}; seed {}\n", speeds_text(*given), drafting_text(session.drafting()),
+               options.sampling.seed);
   }
   return given->generated.reason == StopReason::cancelled ? int{kExitInterrupted} : int{kExitOk};
 }
@@ -91,6 +95,7 @@ int run(const RunArguments& arguments) {
   GenerateOptions options;
   options.sampling = sampling_options(arguments.sampling);
   options.max_tokens = parse_count(arguments.n_predict).value_or(0);  // 0 = no limit
+  set_drafts(options, arguments.drafts);
   Conversation conversation(**model, arguments.raw, arguments.system);
   if (conversation.fell_back()) {
     fmt::print(stderr, "note: the vocabulary has no turn tokens; plain completion (--raw)\n");
@@ -128,6 +133,7 @@ void add_run(CLI::App& app, int& result) {
       ->check(predict_check())
       ->option_text("N");
   add_sampling_options(command, arguments->sampling);
+  add_draft_options(command, arguments->drafts);
   command.add_flag("--raw", arguments->raw, "plain completion, no chat turns");
   command.add_flag("--json", arguments->json, "one object: text, tokens, reason, timings, ...");
   command.callback([arguments, &result] { result = run(*arguments); });

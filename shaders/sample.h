@@ -11,8 +11,10 @@ struct SamplePush {
   u32 n_suppress;
   u32 ring_capacity;  // tokens of one sequence's ring; 0 where nothing is advanced
   u32 agree;          // benchmarks: see agree_hash; 0: drafts are compared
+  u32 hidden_stride;  // from one sequence's next state to that of the next
+  u32 hidden_first;   // element of the first
 };
-CHECK_PUSH(SamplePush, 28)
+CHECK_PUSH(SamplePush, 36)
 
 const u32 kSampleColumns = 8;   // at most, in a pass
 

@@ -8,7 +8,7 @@
 //   ring         u32 [n_sequences, ring_capacity] token i at i % ring_capacity
 //   reports      SequenceReport [n_sequences]
 //   hidden       f32 [n_sequences * kColumns, kWidth]  where kWidth is not 0: the model's states
-//   hidden_next  f32 [n_sequences, kWidth]             that of the last column that was of use
+//   hidden_next  f32 [n_sequences, hidden_stride]      from hidden_first on that of the last column that was of use
 //
 // A sequence has kColumns columns at consecutive positions: its pending token, then drafts. What is
 // drawn at a column is emitted; if it is the draft of the next column, that column was computed
@@ -119,6 +119,6 @@ void main() {
   if (n_new == 0) return;
   const uint row = (first + n_new - 1) * kWidth;
   for (uint i = gl_LocalInvocationIndex; i < kWidth; i += gl_WorkGroupSize.x) {
-    hidden_next[sequence * kWidth + i] = hidden[row + i];
+    hidden_next[sequence * p.hidden_stride + p.hidden_first + i] = hidden[row + i];
   }
 }

@@ -47,6 +47,10 @@ struct ModelOptions {
   std::string device;       // "" = best; an index, a part of the name, a vendor or a UUID
   bool validation = false;  // Vulkan validation layer, with synchronisation validation
   bool precise = false;     // float32 activations everywhere, and KvCacheType::f32 by default
+  /// A drafter guesses the next tokens, the model checks them all in one pass: the same tokens,
+  /// sooner. Without `draft_model` the first that lies beside the model and was made for it.
+  bool draft = true;
+  std::string draft_model;
   std::optional<uint32_t> gpu_layers;  // layers in GPU memory; default: as many as fit
   std::string cache_dir;               // pipelines and probe results; "" = the user's cache folder
   Progress progress;                   // of checking the driver and loading weights
@@ -74,6 +78,23 @@ struct GenerateOptions {
   uint32_t max_tokens = 0;        // 0 = until the context is full
   std::vector<int32_t> stop_ids;  // beside the model's own end-of-generation tokens
   bool ignore_end = false;        // do not stop at the model's own end tokens
+  /// Drafts of a round, where there is a drafter: from 0 to so many, as it pays, or always so many.
+  /// The tokens do not depend on it.
+  uint32_t max_drafts = 7;
+  std::optional<uint32_t> n_drafts;
+};
+
+/// How drafting went in a session so far.
+struct DraftStatistics {
+  std::string drafter;      // its file; empty where drafting is off
+  std::string reason;       // why it is off
+  uint32_t n_drafts = 0;    // of a round, as it pays best at present
+  uint64_t n_rounds = 0;    // submissions, those without drafts included
+  uint64_t n_emitted = 0;   // tokens
+  uint64_t n_drafted = 0;   // tokens that were guessed
+  uint64_t n_accepted = 0;  // and right
+  /// Shares of drafts that were right, by their place in a round, where those before them were.
+  std::vector<double> acceptance;
 };
 
 struct TokenEvent {
@@ -132,6 +153,7 @@ class Session {
   /// Stops a running sync() or generate() soon. Thread-safe.
   void cancel();
 
+  [[nodiscard]] DraftStatistics drafting() const;
   [[nodiscard]] const std::vector<int32_t>& tokens() const;
   [[nodiscard]] uint32_t context() const;
 

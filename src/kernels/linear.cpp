@@ -34,13 +34,20 @@ ActivationRows make_rounded(graph::Graph& graph, uint64_t n, uint64_t width,
 }  // namespace
 
 LinearInput::LinearInput(graph::Graph& graph, std::string label, uint64_t n, uint64_t width,
-                         Readers readers, bool keep)
+                         Readers readers)
     : rows_(make_rounded(graph, n, width, readers, label)), label_(std::move(label)) {
   if (rows_.rounded.valid()) rounded_.emplace(rows_.rounding, rows_.rounded);
   const bool complete = std::ranges::all_of(readers, [&](const PackedMatrix* matrix) {
     return matrix->n_rows == 0 || rounded_.contains(matrix->linear_class);
   });
-  if (keep || !complete) rows_.f32 = graph.transient(label_, DType::f32, Shape{n, width});
+  if (!complete) rows_.f32 = graph.transient(label_, DType::f32, Shape{n, width});
+}
+
+LinearInput::LinearInput(graph::Graph& graph, std::string label, const Tensor& f32, Readers readers)
+    : LinearInput(f32, std::move(label)) {
+  const ActivationRows rounded = add_rounded(graph, readers);
+  rows_.rounding = rounded.rounding;
+  rows_.rounded = rounded.rounded;
 }
 
 ActivationRows LinearInput::add_rounded(graph::Graph& graph, Readers readers) {

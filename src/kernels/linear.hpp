@@ -21,10 +21,11 @@ class LinearInput {
   /// x: f32 [n, width], written already; label: for the nodes that round it.
   LinearInput(const graph::Tensor& x, std::string label) : rows_(x), label_(std::move(label)) {}
 
-  /// New rows [n, width], in every form that `readers` (matrices without rows are none) want; in
-  /// float32 also where `keep` is set.
-  LinearInput(graph::Graph& graph, std::string label, uint64_t n, uint64_t width, Readers readers,
-              bool keep = false);
+  /// New rows [n, width], in every form that `readers` (matrices without rows are none) want.
+  LinearInput(graph::Graph& graph, std::string label, uint64_t n, uint64_t width, Readers readers);
+
+  /// The same for rows [n, width] whose float32 form is wanted in `f32` in any case.
+  LinearInput(graph::Graph& graph, std::string label, const graph::Tensor& f32, Readers readers);
 
   /// For the kernel that computes them.
   [[nodiscard]] const ActivationRows& rows() const { return rows_; }

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "formats/ggml_type.hpp"
+#include "kernels/attention.hpp"
 #include "kernels/kv_reference.hpp"
 #include "kernels/registry.hpp"
 #include "kernels/rope_table.hpp"
@@ -69,10 +70,11 @@ struct ExpertSumArgs {
 /// Adds to the bounds of one head what rounding it to the cache's type may change.
 void add_kv_rounding(Expected& head, KvType type);
 
-/// One query head over the keys that `position` sees.
+/// One query head over the keys that `position`, above 0 where its own is hidden, sees.
 [[nodiscard]] Expected attention_head(const HostCache& k, const HostCache& v,
                                       std::span<const float> q, uint32_t sequence,
-                                      uint32_t position, uint32_t kv_head);
+                                      uint32_t position, uint32_t kv_head,
+                                      OwnKey own_key = OwnKey::seen);
 
 /// A matrix as the file has it.
 struct Matrix {

@@ -13,6 +13,7 @@
 
 #include "base/result.hpp"
 #include "graph/graph.hpp"
+#include "kernels/column_slice.hpp"
 #include "shaders/common/sequence.h"
 
 namespace kimberlite::kernels {
@@ -64,9 +65,9 @@ void add_sample(graph::Graph& graph, const SampleInputs& inputs, const SampleOut
 struct AcceptOptions {
   /// f32 [n, width], the target's state of each column after its last norm; unset: none wanted.
   graph::Tensor hidden;
-  /// f32 [width]: the row of `hidden` from which the next round's drafter goes on. Kept as it is
-  /// where nothing was emitted.
-  graph::Tensor hidden_next;
+  /// Columns of f32 [n_sequences, any width]: the row of `hidden` from which the next round's
+  /// drafter goes on. Kept as it is where nothing was emitted.
+  ColumnSlice hidden_next;
   /// Benchmarks alone: 2^32 times the share of drafts that pass for right, by agree_hash of
   /// shaders/sample.h, whatever was sampled. 0: drafts are compared.
   uint32_t agree = 0;

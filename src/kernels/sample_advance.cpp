@@ -45,15 +45,14 @@ void check_outputs(const SampleOutputs& outputs, uint64_t n_sequences) {
 
 /// The width of a state; 0 where none is wanted. `n_next` is the number of states in hidden_next.
 uint32_t check_hidden(const AcceptOptions& options, uint64_t n_rows, uint64_t n_next) {
-  KL_CHECK(options.hidden.valid() == options.hidden_next.valid(), "both states or neither");
-  if (!options.hidden.valid()) return 0;
+  const bool wanted = options.hidden_next.rows.valid();
+  KL_CHECK(options.hidden.valid() == wanted, "both states or neither");
+  if (!wanted) return 0;
   KL_CHECK(options.hidden.dtype == DType::f32 && options.hidden.shape.rank() == 2 &&
                options.hidden.shape[0] == n_rows && options.hidden.n_elements() <= UINT32_MAX,
            "hidden [n, width]");
   const uint64_t width = options.hidden.shape[1];
-  KL_CHECK(
-      options.hidden_next.dtype == DType::f32 && options.hidden_next.n_elements() == n_next * width,
-      "hidden_next [width] for each sequence");
+  check_slice(options.hidden_next, n_next, width);
   return static_cast<uint32_t>(width);
 }
 
@@ -76,12 +75,16 @@ void add_advance(const SamplePass& pass, const AdvanceInputs& in, const SampleOu
                   outputs.ring,
                   outputs.reports,
                   width != 0 ? options.hidden : in.picks,
-                  width != 0 ? options.hidden_next : outputs.reports};
+                  width != 0 ? options.hidden_next.rows : outputs.reports};
   const uint32_t n_subgroups = shared ? std::clamp(256 / subgroup, 1u, kMaxSampleColumns) : 1;
   node.constants = {n_subgroups * subgroup, in.n_columns, width};
   shaders::SamplePush push = pass.push;
   push.ring_capacity = static_cast<uint32_t>(outputs.ring.shape[1]);
   push.agree = options.agree;
+  if (width != 0) {
+    push.hidden_stride = static_cast<uint32_t>(options.hidden_next.rows.shape[1]);
+    push.hidden_first = static_cast<uint32_t>(options.hidden_next.first);
+  }
   node.set_push(push);
   node.grid = {static_cast<uint32_t>(n_next), 1, 1};
   pass.graph.add(std::move(node));

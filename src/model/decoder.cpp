@@ -66,6 +66,7 @@ Tensor add_decoder(Graph& graph, const ModelConfig& config, const Weights& weigh
   }
   stack.n_layers = std::min(config.n_layers, options.n_layers);
   if (options.logits) stack.readers = {&weights.head()};
+  if (options.result) stack.result = *options.result;
   LinearInput result = add_layers(graph, stack);
   if (options.logits) {
     kernels::add_linear(graph, weights.head(), result, *options.logits, "output",

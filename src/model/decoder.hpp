@@ -23,6 +23,8 @@ struct DecoderState {
 struct DecoderOptions {
   /// f32 [n_columns, n_vocab]: where the logits go; unset = no head (prefill).
   std::optional<graph::Tensor> logits;
+  /// f32 [n_columns, width]: where the output of the final norm goes; unset = scratch.
+  std::optional<graph::Tensor> result;
   /// f32 [n_columns, width]: where the residual stream lives; unset = scratch. For tests.
   std::optional<graph::Tensor> residual;
   /// How many layers run; for tests that look into the residual stream.

@@ -47,9 +47,8 @@ class LayerBuilder {
   [[nodiscard]] std::string label(uint32_t layer, std::string_view name) const {
     return fmt::format("{}blk.{}.{}", stack_.prefix, layer, name);
   }
-  LinearInput input_rows(std::string name, uint64_t width, LinearInput::Readers readers,
-                         bool keep = false) {
-    return {graph_, std::move(name), n_columns_, width, readers, keep};
+  LinearInput input_rows(std::string name, uint64_t width, LinearInput::Readers readers) {
+    return {graph_, std::move(name), n_columns_, width, readers};
   }
   Tensor add_product(const PackedMatrix& matrix, LinearInput& input, std::string name) {
     const Tensor y = rows(name, matrix.n_rows);
@@ -71,8 +70,9 @@ class LayerBuilder {
       const auto reader = [&](size_t n) {
         return stack_.readers[n] != nullptr ? stack_.readers[n] : &none;
       };
-      return input_rows(fmt::format("{}result", stack_.prefix), config_.width,
-                        {reader(0), reader(1), reader(2)}, /*keep=*/true);
+      const std::string name = fmt::format("{}result", stack_.prefix);
+      const Tensor f32 = stack_.result.valid() ? stack_.result : rows(name, config_.width);
+      return {graph_, name, f32, {reader(0), reader(1), reader(2)}};
     }
     const LayerWeights& layer = stack_.weights[i];
     return input_rows(label(i, "attn_in"), config_.width, {&layer.q, &layer.k, &layer.v});

@@ -28,6 +28,7 @@ struct LayerStack {
   kernels::OwnKey own_key = kernels::OwnKey::seen;
   uint32_t n_layers = 0;      // that run; behind the config's last one comes the final norm
   std::string_view prefix{};  // of labels
+  graph::Tensor result{};     // f32 [n, width]: where the result goes; unset: scratch
   /// Which matrices multiply the result; nullptr: none. It is there in float32 in any case.
   std::array<const kernels::PackedMatrix*, 3> readers{};
 };

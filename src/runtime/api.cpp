@@ -55,6 +55,8 @@ runtime::GenerateRequest to_request(const GenerateOptions& options,
                       .seed = s.seed};
   request.max_tokens = options.max_tokens;
   request.stop_ids = options.stop_ids;
+  request.max_drafts = options.max_drafts;
+  request.n_drafts = options.n_drafts;
   if (!options.ignore_end && tokenizer != nullptr) {
     request.stop_ids.insert(request.stop_ids.end(), tokenizer->end_ids().begin(),
                             tokenizer->end_ids().end());
@@ -70,6 +72,8 @@ Result<std::unique_ptr<Model>> Model::open(const std::string& path, const ModelO
   engine.validation = options.validation;
   engine.precise = options.precise;
   engine.n_gpu_layers = options.gpu_layers;
+  engine.draft = options.draft;
+  engine.draft_model = options.draft_model;
   engine.cache_dir = options.cache_dir;
   engine.progress = options.progress;
   auto state = std::make_unique<State>();
@@ -153,6 +157,25 @@ Result<GenerateResult> Session::generate(const GenerateOptions& options,
   if (!rest.empty() && on_token) on_token({generated.tokens.back(), rest});
   return GenerateResult{generated.reason, std::move(generated.tokens), generated.seconds,
                         generated.first_token_seconds};
+}
+
+DraftStatistics Session::drafting() const {
+  const runtime::Session& session = *state_->session;
+  const runtime::Engine& engine = session.engine();
+  const runtime::DraftPolicy& drafting = session.drafting();
+  DraftStatistics out;
+  if (engine.drafter() != nullptr) out.drafter = engine.drafter()->path();
+  out.reason = engine.no_drafter_reason();
+  out.n_drafts = drafting.settled();
+  out.n_rounds = drafting.n_rounds();
+  out.n_emitted = drafting.n_emitted();
+  out.n_drafted = drafting.n_drafted();
+  out.n_accepted = drafting.n_accepted();
+  for (uint32_t i = 0; i < runtime::kMaxDrafts && drafting.n_checked_at(i) > 0; ++i) {
+    out.acceptance.push_back(static_cast<double>(drafting.n_accepted_at(i)) /
+                             static_cast<double>(drafting.n_checked_at(i)));
+  }
+  return out;
 }
 
 void Session::cancel() { state_->session->cancel(); }

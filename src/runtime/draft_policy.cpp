@@ -43,6 +43,7 @@ void DraftPolicy::record(const DraftRound& round) {
   KL_CHECK(round.k <= kMaxDrafts && round.n_drafts <= round.k && round.n_accepted <= round.n_drafts,
            "a round with more drafts than it had");
   ++n_rounds_;
+  n_emitted_ += round.n_emitted;
   record_acceptance(round);
   record_seconds(round.k, round.seconds);
   if (fixed_.has_value() || k_max_ == 0) return;

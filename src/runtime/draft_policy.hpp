@@ -43,6 +43,7 @@ class DraftPolicy {
 
   // Since the beginning.
   [[nodiscard]] uint64_t n_rounds() const { return n_rounds_; }  // plain steps included
+  [[nodiscard]] uint64_t n_emitted() const { return n_emitted_; }
   [[nodiscard]] uint64_t n_drafted() const { return n_drafted_; }
   [[nodiscard]] uint64_t n_accepted() const { return n_accepted_; }
   /// Of the drafts number `i` from 0 whose predecessors were right: how many there were and how
@@ -98,6 +99,7 @@ class DraftPolicy {
   uint32_t burst_right_ = 0;  // rounds with a right draft
 
   uint64_t n_rounds_ = 0;
+  uint64_t n_emitted_ = 0;
   uint64_t n_drafted_ = 0;
   uint64_t n_accepted_ = 0;
   uint64_t n_switches_ = 0;

@@ -27,9 +27,9 @@ std::optional<std::string> find_cache_dir(const std::string& cache_dir) {
   return found.ok() ? std::optional(std::move(found).value()) : std::nullopt;
 }
 
-/// The attention of each kind of layer once.
-std::vector<AttentionKind> attention_kinds(const model::ModelConfig& config, bool segments) {
-  std::vector<AttentionKind> kinds;
+/// Adds the attention of each kind of layer once.
+void add_attention_kinds(const model::ModelConfig& config, kernels::OwnKey own_key, bool segments,
+                         std::vector<AttentionKind>& kinds) {
   for (const model::LayerConfig& layer : config.layers) {
     const model::RopeConfig& rope = config.rope(layer.kind);
     const bool sliding = layer.kind == model::LayerKind::sliding;
@@ -38,10 +38,10 @@ std::vector<AttentionKind> attention_kinds(const model::ModelConfig& config, boo
                              sliding ? config.window : 0,
                              {rope.head_dim, rope.n_pairs, rope.theta},
                              config.n_kv_layers < config.n_layers,
-                             segments && !sliding};
+                             segments && !sliding,
+                             own_key};
     if (std::find(kinds.begin(), kinds.end(), kind) == kinds.end()) kinds.push_back(kind);
   }
-  return kinds;
 }
 
 }  // namespace
@@ -55,6 +55,7 @@ Result<std::unique_ptr<Engine>> Engine::open(const std::string& path,
   engine->probe_ = options.probe;
   KL_ASSIGN(engine->config_, model::read_config(engine->file_));
   KL_TRY(engine->load_text());
+  KL_TRY(engine->open_drafter(options));
   KL_TRY(engine->open_device(options));
   KL_TRY(engine->check_driver(options));
   KL_TRY(engine->load_weights(options));
@@ -95,10 +96,31 @@ Status Engine::open_device(const EngineOptions& options) {
   return {};
 }
 
+Status Engine::open_drafter(const EngineOptions& options) {
+  if (!options.draft) {
+    no_drafter_reason_ = "drafting was turned off";
+  } else if (!options.draft_model.empty()) {
+    KL_ASSIGN(drafter_, Drafter::open(options.draft_model, config_));
+  } else {
+    DrafterSearch search = find_drafter(file_.path(), config_);
+    drafter_ = std::move(search.drafter);
+    no_drafter_reason_ = std::move(search.reason);
+  }
+  return {};
+}
+
+Status Engine::plan_weights(uint32_t n_gpu_layers) {
+  KL_ASSIGN(weight_plan_,
+            model::Weights::plan(file_, config_, device_->caps(), linear_, n_gpu_layers));
+  if (drafter_) {
+    KL_ASSIGN(drafter_plan_, drafter_->plan(device_->caps(), linear_));
+  }
+  return {};
+}
+
 /// Before the weights are planned: their layout follows the arithmetic that the driver gets right.
 Status Engine::check_driver(const EngineOptions& options) {
-  KL_ASSIGN(weight_plan_,
-            model::Weights::plan(file_, config_, device_->caps(), linear_, config_.n_layers));
+  KL_TRY(plan_weights(config_.n_layers));
   KL_TRY(check_kernels(precise() ? kernels::KvType::f32 : kernels::KvType::f16, options.progress));
   linear_.disabled = probe_report_.disabled_classes;
   return {};
@@ -107,11 +129,18 @@ Status Engine::check_driver(const EngineOptions& options) {
 Status Engine::check_kernels(kernels::KvType type, const Progress& progress) {
   if (!probe_) return {};
   ProbeRequest request;
-  request.matrices = weight_plan_.matrices;
-  request.tables = weight_plan_.tables;
-  request.experts = weight_plan_.experts;
-  request.gated = weight_plan_.gated;
-  request.attention = attention_kinds(config_, kv_segment_rows_ != 0);
+  for (const model::WeightPlan* plan : {&weight_plan_, &drafter_plan_}) {
+    request.matrices.insert(plan->matrices.begin(), plan->matrices.end());
+    request.tables.insert(plan->tables.begin(), plan->tables.end());
+    request.experts.insert(plan->experts.begin(), plan->experts.end());
+    request.gated.insert(plan->gated.begin(), plan->gated.end());
+  }
+  const bool segments = kv_segment_rows_ != 0;
+  add_attention_kinds(config_, kernels::OwnKey::seen, segments, request.attention);
+  if (drafter_) {
+    add_attention_kinds(drafter_->config().text, kernels::OwnKey::hidden, segments,
+                        request.attention);
+  }
   request.kv_type = type;
   request.known = probe_report_;
   request.cache_file = probe_cache_file_;
@@ -130,6 +159,7 @@ MemoryDemand Engine::demand(const model::WeightPlan& weights, kernels::KvType ty
   demand.layer_bytes = weights.layer_bytes;
   demand.shared_bytes = weights.shared_bytes;
   if (demand.unified_memory) demand.shared_bytes += weights.table_bytes;
+  demand.shared_bytes += drafter_plan_.device_bytes;
   demand.kv_fixed_bytes = kv.fixed_bytes;
   demand.kv_position_bytes = kv.position_bytes;
   demand.snapshot_bytes = snapshot_bytes(config_, config_.max_context, type);
@@ -155,8 +185,7 @@ Result<SessionPlan> Engine::plan_session(kernels::KvType type, uint32_t context)
 }
 
 Status Engine::load_weights(const EngineOptions& options) {
-  KL_ASSIGN(weight_plan_,
-            model::Weights::plan(file_, config_, device_->caps(), linear_, config_.n_layers));
+  KL_TRY(plan_weights(config_.n_layers));
   const MemoryDemand needs =
       demand(weight_plan_, precise() ? kernels::KvType::f32 : kernels::KvType::f16);
   KL_ASSIGN(memory_.n_gpu_layers, pick_gpu_layers(needs, options.n_gpu_layers));
@@ -169,6 +198,12 @@ Status Engine::load_weights(const EngineOptions& options) {
     load.progress = [&](double fraction) { options.progress("loading weights", fraction); };
   }
   KL_ASSIGN(weights_, model::Weights::load(file_, config_, *device_, load));
+  if (drafter_) {
+    if (options.progress) {
+      load.progress = [&](double fraction) { options.progress("loading the drafter", fraction); };
+    }
+    KL_TRY(drafter_->load(*device_, load));
+  }
   KL_ASSIGN(const model::WeightPlan placed,
             model::Weights::plan(file_, config_, device_->caps(), linear_, memory_.n_gpu_layers));
   memory_.device_weight_bytes = placed.device_bytes;

@@ -15,6 +15,7 @@
 #include "kernels/rope_table.hpp"
 #include "model/config.hpp"
 #include "model/weights.hpp"
+#include "runtime/drafter.hpp"
 #include "runtime/memory_plan.hpp"
 #include "runtime/probe.hpp"
 #include "text/chat.hpp"
@@ -37,6 +38,8 @@ struct EngineOptions {
   std::string cache_dir;  // "" = os::cache_dir(); "none" = nothing on disk
   /// Positions of a segment of the full layers' caches; 0: no segments. Unset: pick_segment_rows.
   std::optional<uint32_t> kv_segment_rows;
+  bool draft = true;        // with a drafter, where there is one
+  std::string draft_model;  // "" = the one beside the model that fits, if any
   bool probe = true;  // check every kernel variant against the CPU at the first use of a driver
   Progress progress;
 };
@@ -72,6 +75,10 @@ class Engine {
   [[nodiscard]] vk::PipelineCache& pipelines() const { return *pipelines_; }
   [[nodiscard]] const model::ModelConfig& config() const { return config_; }
   [[nodiscard]] const model::Weights& weights() const { return *weights_; }
+  /// nullptr where the model generates alone.
+  [[nodiscard]] const Drafter* drafter() const { return drafter_ ? &*drafter_ : nullptr; }
+  /// Why there is no drafter.
+  [[nodiscard]] const std::string& no_drafter_reason() const { return no_drafter_reason_; }
   [[nodiscard]] const RopeTensors& rope() const { return rope_; }
   [[nodiscard]] const formats::GgufFile& file() const { return file_; }
   [[nodiscard]] bool precise() const { return linear_.precise; }
@@ -109,6 +116,8 @@ class Engine {
   Status load_weights(const EngineOptions& options);
   Status make_rope_tables();
   Status load_text();
+  Status open_drafter(const EngineOptions& options);
+  Status plan_weights(uint32_t n_gpu_layers);
 
   formats::GgufFile file_;
   model::ModelConfig config_;
@@ -116,6 +125,8 @@ class Engine {
   std::unique_ptr<vk::Device> device_;
   std::unique_ptr<vk::PipelineCache> pipelines_;
   std::unique_ptr<model::Weights> weights_;
+  std::optional<Drafter> drafter_;
+  std::string no_drafter_reason_;
   std::vector<std::unique_ptr<vk::Buffer>> tables_;
   std::vector<std::unique_ptr<vk::Buffer>> scratch_;  // the last one is the current one
   RopeTensors rope_;
@@ -124,6 +135,7 @@ class Engine {
   std::vector<int32_t> suppressed_ids_;
   MemoryReport memory_;
   model::WeightPlan weight_plan_;
+  model::WeightPlan drafter_plan_;  // empty without one
   std::string device_reason_;
   double load_seconds_ = 0;
   model::LinearPolicy linear_;

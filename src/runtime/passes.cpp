@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "kernels/sample.hpp"
+#include "model/drafter.hpp"
 
 namespace kimberlite::runtime {
 namespace {
@@ -15,30 +15,80 @@ const char* end_name(PassEnd end) {
       return "columns";
     case PassEnd::step:
       return "step";
+    case PassEnd::draft:
+      return "draft";
+    case PassEnd::verify:
+      return "verify";
+    case PassEnd::accept:
+      return "accept";
   }
   return "pass";
 }
 
 }  // namespace
 
-graph::Graph Passes::build(const PassKey& key) const {
-  graph::Graph graph(engine_->device().caps(), &engine_->policy());
-  const bool step = key.end == PassEnd::step;
+void Passes::add_model(graph::Graph& graph, const PassKey& key) const {
+  const bool decodes = key.end == PassEnd::step || key.end == PassEnd::verify;
   const model::DecoderState state{
-      step ? sequence_->step_column() : sequence_->host_columns(key.n_columns), cache_->layers(),
-      engine_->rope().sliding, engine_->rope().full};
+      decodes ? sequence_->columns(key.n_columns) : sequence_->host_columns(key.n_columns),
+      cache_->layers(), engine_->rope().sliding, engine_->rope().full};
   model::DecoderOptions options;
   if (key.end != PassEnd::cache) options.logits = sequence_->logits(key.n_columns);
+  if (decodes && engine_->drafter() != nullptr) options.result = sequence_->hidden(key.n_columns);
   model::add_decoder(graph, engine_->config(), engine_->weights(), state, options);
-  if (step) {
-    kernels::add_sample(graph,
-                        {.logits = *options.logits,
-                         .columns = sequence_->step_column(),
-                         .states = sequence_->state(),
-                         .counts = sequence_->counts(),
-                         .suppress = sequence_->suppressed()},
-                        {.ring = sequence_->ring(), .reports = sequence_->report()}, "sample");
+}
+
+/// Each draft is looked up, guessed from and written behind the one before it.
+void Passes::add_drafts(graph::Graph& graph, uint32_t n_drafts) const {
+  const Drafter& drafter = *engine_->drafter();
+  const graph::Tensor pending = sequence_->columns(1);
+  const graph::Tensor logits = sequence_->logits(1);
+  model::DrafterState state{.token = pending,
+                            .position = pending,
+                            .input = sequence_->draft_input(),
+                            .sliding = cache_->layers()[drafter.donors().sliding],
+                            .full = cache_->layers()[drafter.donors().full],
+                            .rope_sliding = engine_->rope().sliding,
+                            .rope_full = engine_->rope().full};
+  kernels::SampleInputs inputs = sample_inputs(n_drafts + 1);
+  inputs.logits = logits;
+  for (uint32_t i = 0; i < n_drafts; ++i) {
+    const bool is_last = i + 1 == n_drafts;
+    model::add_draft_step(graph, drafter.config(), drafter.weights(), engine_->weights(), state,
+                          logits, /*keep_hidden=*/!is_last);
+    kernels::add_sample_draft(graph, inputs, i, sequence_->draft_column(),
+                              fmt::format("draft{}.sample", i));
+    state.token = sequence_->draft_column();
   }
+}
+
+kernels::SampleInputs Passes::sample_inputs(uint32_t n_columns) const {
+  return {.logits = sequence_->logits(n_columns),
+          .columns = sequence_->columns(n_columns),
+          .states = sequence_->state(),
+          .counts = sequence_->counts(),
+          .suppress = sequence_->suppressed()};
+}
+
+void Passes::add_sampling(graph::Graph& graph, const PassKey& key) const {
+  const kernels::SampleOutputs outputs{.ring = sequence_->ring(), .reports = sequence_->report()};
+  kernels::AcceptOptions options;
+  options.agree = key.agree;
+  if (engine_->drafter() != nullptr) {
+    options.hidden = sequence_->hidden(key.n_columns);
+    options.hidden_next = {sequence_->draft_input(), engine_->config().width};
+  }
+  kernels::add_sample_accept(graph, sample_inputs(key.n_columns), outputs, options, "sample");
+}
+
+graph::Graph Passes::build(const PassKey& key) const {
+  graph::Graph graph(engine_->device().caps(), &engine_->policy());
+  if (key.end == PassEnd::draft) {
+    add_drafts(graph, key.n_columns - 1);
+    return graph;
+  }
+  if (key.end != PassEnd::accept) add_model(graph, key);
+  if (key.end == PassEnd::step || key.end == PassEnd::accept) add_sampling(graph, key);
   return graph;
 }
 

@@ -9,6 +9,7 @@
 
 #include "base/result.hpp"
 #include "graph/executable.hpp"
+#include "kernels/sample.hpp"
 #include "model/decoder.hpp"
 #include "runtime/engine.hpp"
 #include "runtime/kv_cache.hpp"
@@ -21,12 +22,17 @@ enum class PassEnd : uint8_t {
   cache,   // K and V are in the cache: prefill
   logits,  // and the logits of every column in Sequence::logits()
   step,    // and the next token is sampled and becomes the next column
+  // The three parts of a round, in this order:
+  draft,   // drafts are in Sequence::columns() behind the pending token, n_columns with it
+  verify,  // as logits, of these columns
+  accept,  // tokens are sampled, compared with the drafts and emitted
 };
 
 struct PassKey {
   PassEnd end = PassEnd::cache;
   uint32_t n_columns = 1;
   bool profiled = false;
+  uint32_t agree = 0;  // of accept: kernels::AcceptOptions
   auto operator<=>(const PassKey&) const = default;
 };
 
@@ -45,6 +51,10 @@ class Passes {
 
  private:
   [[nodiscard]] graph::Graph build(const PassKey& key) const;
+  [[nodiscard]] kernels::SampleInputs sample_inputs(uint32_t n_columns) const;
+  void add_model(graph::Graph& graph, const PassKey& key) const;
+  void add_drafts(graph::Graph& graph, uint32_t n_drafts) const;
+  void add_sampling(graph::Graph& graph, const PassKey& key) const;
 
   Engine* engine_;  // Borrowed from the caller, like the two below.
   const KvCache* cache_;

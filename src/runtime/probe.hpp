@@ -14,6 +14,7 @@
 
 #include "base/result.hpp"
 #include "graph/kernel_desc.hpp"
+#include "kernels/attention.hpp"
 #include "kernels/kv_layout.hpp"
 #include "kernels/registry.hpp"
 #include "kernels/rope_table.hpp"
@@ -41,6 +42,7 @@ struct AttentionKind {
   kernels::RopeShape rope;
   bool shares_kv = false;  // some layers of this kind read the cache of another one
   bool table = false;      // full, and the cache comes in segments
+  kernels::OwnKey own_key = kernels::OwnKey::seen;  // hidden: of a drafter, which decodes alone
   bool operator==(const AttentionKind& other) const = default;
 };
 

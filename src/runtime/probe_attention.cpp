@@ -44,9 +44,10 @@ const char* type_text(KvType type) {
 
 /// What tells the checks of one kind of layer from another's.
 std::string kind_text(const AttentionKind& kind, KvType type) {
-  return fmt::format("{} heads {}/{} of {} window {} pairs {}{}", type_text(type), kind.n_heads,
+  return fmt::format("{} heads {}/{} of {} window {} pairs {}{}{}", type_text(type), kind.n_heads,
                      kind.n_kv_heads, kind.rope.head_dim, kind.window, kind.rope.n_pairs,
-                     kind.shares_kv ? " shared" : "");
+                     kind.shares_kv ? " shared" : "",
+                     kind.own_key == kernels::OwnKey::hidden ? " drafter" : "");
 }
 
 std::vector<uint32_t> column_words(uint32_t first_position, uint32_t n, uint32_t n_active) {
@@ -260,8 +261,9 @@ reference::Expected expected_attention(const AttentionInputs& inputs, const Atte
         continue;
       }
       const auto q = std::span(inputs.q).subspan((column * kind.n_heads + head) * d, d);
-      append(all, reference::attention_head(inputs.k, inputs.v, q, 0,
-                                            inputs.first_position + column, head / group));
+      append(all,
+             reference::attention_head(inputs.k, inputs.v, q, 0, inputs.first_position + column,
+                                       head / group, kind.own_key));
     }
   }
   return all;
@@ -275,8 +277,8 @@ ProbePass attention_pass(ProbeMemory& memory, const vk::Caps& caps, const Attent
   const Tensor columns =
       memory.add(column_words(inputs.first_position + first, n, n_active), Shape{n, 4});
   const kernels::ActivationRows out = add_rows(memory, caps, n, width);
-  const auto add = [=, view = inputs.view, n_heads = kind.n_heads](Graph& graph) {
-    kernels::add_attention(graph, q, columns, view, out, n_heads, "attention");
+  const auto add = [=, view = inputs.view](Graph& graph) {
+    kernels::add_attention(graph, q, columns, view, out, kind.n_heads, "attention", kind.own_key);
   };
   return {first, n, add, row_outputs(out)};
 }
@@ -290,7 +292,8 @@ std::string rope_check_name(const AttentionKind& kind, KvType type) {
 std::vector<ProbeCheck> attention_checks(ProbeMemory& memory, const vk::Caps& caps,
                                          const AttentionKind& kind, KvType type) {
   std::vector<ProbeCheck> checks;
-  checks.push_back(rope_check(memory, kind, type));
+  const bool drafts = kind.own_key == kernels::OwnKey::hidden;
+  if (!drafts) checks.push_back(rope_check(memory, kind, type));
   if (kind.shares_kv) checks.push_back(rope_q_check(memory, kind));
 
   const uint64_t width = uint64_t{kind.n_heads} * kind.rope.head_dim;
@@ -313,6 +316,7 @@ std::vector<ProbeCheck> attention_checks(ProbeMemory& memory, const vk::Caps& ca
     check.expected = expect_rows(caps, expected_attention(inputs, kind, kColumns, kColumns), width);
     checks.push_back(std::move(check));
   }
+  if (drafts) return checks;
 
   const AttentionInputs inputs = make_attention_inputs(memory, kind, type, 3);
   const graph::KernelDesc& prefill = kernels::attention_kernels(inputs.view).prefill;

@@ -144,7 +144,8 @@ ProbeCheck make_draft_check(ProbeMemory& memory) {
                                        memory.add_output(DType::u32, Shape{1, kReportWords})};
   kernels::AcceptOptions options;
   options.hidden = memory.add(c.hidden, Shape{kRoundColumns, 3});
-  options.hidden_next = memory.add_output(DType::f32, Shape{3});
+  const Tensor hidden_next = memory.add_output(DType::f32, Shape{1, 3});
+  options.hidden_next = hidden_next;
   const auto add = [=](Graph& graph) {
     for (uint32_t i = 0; i < drafter_logits.size(); ++i) {
       kernels::SampleInputs drafter = inputs;
@@ -154,11 +155,11 @@ ProbeCheck make_draft_check(ProbeMemory& memory) {
     kernels::add_sample_accept(graph, inputs, outputs, options, "accept");
   };
   ProbeCheck check{"sample_draft", kernels::sample_kernels().back(), {}, 1, {}, {}};
-  check.passes = {{0,
-                   1,
-                   add,
-                   {word_output(outputs.ring), word_output(outputs.reports),
-                    ProbeOutput{options.hidden_next, {}}}}};
+  check.passes = {
+      {0,
+       1,
+       add,
+       {word_output(outputs.ring), word_output(outputs.reports), ProbeOutput{hidden_next, {}}}}};
   check.expected.resize(3);
   for (const uint32_t token : after.tokens) check.expected[0].add(token, 0.0);
   const shaders::SequenceReport& report = *after.report;

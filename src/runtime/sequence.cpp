@@ -36,7 +36,7 @@ Result<Sequence> Sequence::make(Engine& engine) {
     return s.add(rows * n, kind, DType::u32, Shape{rows, n}, name);
   };
   KL_ASSIGN(s.host_columns_, u32(kMaxPrefillRows, 4, MemoryKind::upload, "columns"));
-  KL_ASSIGN(s.step_column_, u32(1, 4, MemoryKind::device, "step column"));
+  KL_ASSIGN(s.columns_, u32(kernels::kMaxDecodeColumns, 4, MemoryKind::device, "decode columns"));
   constexpr uint64_t kStateWords = sizeof(shaders::SequenceState) / sizeof(uint32_t);
   KL_ASSIGN(s.state_, u32(1, kStateWords, MemoryKind::device, "sequence state"));
   KL_ASSIGN(s.counts_, u32(1, n_vocab, MemoryKind::device, "token counts"));
@@ -46,6 +46,7 @@ Result<Sequence> Sequence::make(Engine& engine) {
   KL_ASSIGN(s.logits_, s.add(kernels::kMaxDecodeColumns * n_vocab, MemoryKind::device, DType::f32,
                              Shape{kernels::kMaxDecodeColumns, n_vocab}, "logits"));
 
+  if (engine.drafter() != nullptr) KL_TRY(s.add_drafting());
   const std::vector<int32_t>& ids = engine.suppressed_ids();
   if (!ids.empty()) {
     KL_ASSIGN(s.suppressed_,
@@ -55,6 +56,17 @@ Result<Sequence> Sequence::make(Engine& engine) {
   }
   KL_TRY(s.write_counts({}));
   return s;
+}
+
+Status Sequence::add_drafting() {
+  const uint64_t width = engine_->config().width;
+  const auto f32 = [&](uint64_t rows, uint64_t n, const char* name) {
+    return add(rows * n, MemoryKind::device, DType::f32, Shape{rows, n}, name);
+  };
+  KL_ASSIGN(hidden_, f32(kernels::kMaxDecodeColumns, width, "hidden states"));
+  KL_ASSIGN(draft_input_, f32(1, 2 * width, "draft input"));
+  KL_ASSIGN(draft_column_, add(4, MemoryKind::device, DType::u32, Shape{1, 4}, "draft column"));
+  return {};
 }
 
 Tensor Sequence::host_columns(uint32_t n) const { return host_columns_.rows(0, n); }
@@ -73,7 +85,7 @@ void Sequence::write_columns(std::span<const int32_t> tokens, uint32_t first_pos
 
 Status Sequence::start(const shaders::SequenceState& state, const shaders::Column& column) {
   KL_TRY(vk::write_range(engine_->device(), range_of(state_), &state, sizeof(state)));
-  return vk::write_range(engine_->device(), range_of(step_column_), &column, sizeof(column));
+  return vk::write_range(engine_->device(), range_of(columns(1)), &column, sizeof(column));
 }
 
 Status Sequence::write_counts(std::span<const int32_t> history) {

@@ -26,10 +26,18 @@ class Sequence {
 
   /// u32 [n, 4]: columns that the host writes (prefill, evaluation). n up to kMaxPrefillRows.
   [[nodiscard]] graph::Tensor host_columns(uint32_t n) const;
-  /// u32 [1, 4]: the column that the sampler writes and the next step computes.
-  [[nodiscard]] const graph::Tensor& step_column() const { return step_column_; }
+  /// u32 [n, 4]: the columns of a decode pass: the pending token, which the sampler writes, then
+  /// drafts. n up to kMaxDecodeColumns.
+  [[nodiscard]] graph::Tensor columns(uint32_t n) const { return columns_.rows(0, n); }
   /// f32 [n, n_vocab], n up to kMaxDecodeColumns.
   [[nodiscard]] graph::Tensor logits(uint32_t n) const;
+  /// f32 [n, width]: the model's states behind its final norm, n up to kMaxDecodeColumns.
+  [[nodiscard]] graph::Tensor hidden(uint32_t n) const { return hidden_.rows(0, n); }
+  /// f32 [1, 2 * width]: what a drafter starts from, an embedding and a state. Unset without one,
+  /// as the two beside it.
+  [[nodiscard]] const graph::Tensor& draft_input() const { return draft_input_; }
+  /// u32 [1, 4]: the last draft, beside its place in columns().
+  [[nodiscard]] const graph::Tensor& draft_column() const { return draft_column_; }
   [[nodiscard]] const graph::Tensor& state() const { return state_; }    // SequenceState
   [[nodiscard]] const graph::Tensor& counts() const { return counts_; }  // u32 [1, n_vocab]
   [[nodiscard]] const graph::Tensor& suppressed() const {
@@ -55,10 +63,15 @@ class Sequence {
   Result<graph::Tensor> add(uint64_t n_words, vk::MemoryKind kind, graph::DType dtype,
                             graph::Shape shape, const char* name);
 
+  Status add_drafting();
+
   Engine* engine_ = nullptr;  // Borrowed from the session's owner.
   std::vector<std::unique_ptr<vk::Buffer>> buffers_;
   graph::Tensor host_columns_;
-  graph::Tensor step_column_;
+  graph::Tensor columns_;
+  graph::Tensor hidden_;
+  graph::Tensor draft_input_;
+  graph::Tensor draft_column_;
   graph::Tensor logits_;
   graph::Tensor state_;
   graph::Tensor counts_;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <chrono>
 
@@ -23,6 +24,23 @@ double seconds_since(Clock::time_point start) {
 double submission_bound_seconds(const vk::Caps& caps) {
   if (caps.is_cpu) return 4.0;
   return caps.unified_memory ? 0.1 : 0.5;
+}
+
+constexpr std::array kRound{PassEnd::draft, PassEnd::verify, PassEnd::accept};
+
+/// `agree` is part of acceptance alone.
+PassKey round_key(PassEnd end, uint32_t n_drafts, uint32_t agree) {
+  return {.end = end,
+          .n_columns = n_drafts + 1,
+          .profiled = false,
+          .agree = end == PassEnd::accept ? agree : 0};
+}
+
+StopReason stop_reason(uint32_t done, int32_t token, const text::Tokenizer* tokenizer) {
+  if (done == shaders::kDoneTokenLimit) return StopReason::max_tokens;
+  if (done == shaders::kDoneContextLimit) return StopReason::context_full;
+  const bool is_end = tokenizer != nullptr && tokenizer->is_end(token);
+  return is_end ? StopReason::end_token : StopReason::stop_id;
 }
 
 }  // namespace
@@ -48,6 +66,7 @@ Session::Session(Engine& engine, KvCache cache, Sequence sequence, uint64_t snap
       sequence_(std::move(sequence)),
       passes_(engine, cache_, sequence_),
       snapshots_(engine.device(), cache_, snapshot_bytes),
+      drafting_(engine.drafter() != nullptr ? kMaxDrafts : 0),
       row_limit_(engine.device().caps().is_cpu ? kMaxPrefillRows : kFirstPrefillRows) {}
 
 Result<std::unique_ptr<Session>> Session::make(Engine& engine, uint32_t context,
@@ -66,9 +85,14 @@ Result<std::unique_ptr<Session>> Session::make(Engine& engine, uint32_t context,
   return session;
 }
 
-/// Pipelines of a step and of every prefill size, on several threads.
+/// Pipelines of steps, rounds and every prefill size, on several threads.
 Status Session::prepare(const Progress& progress) {
   std::vector<PassKey> keys{{PassEnd::step, 1}};
+  if (engine_->drafter() != nullptr) {
+    for (uint32_t n = 2; n <= kMaxDrafts + 1; ++n) {
+      for (const PassEnd end : kRound) keys.push_back({end, n});
+    }
+  }
   for (uint32_t rows = kMinPrefillRows; rows <= kMaxPrefillRows; rows *= 2) {
     keys.push_back({PassEnd::cache, rows});
   }
@@ -189,6 +213,12 @@ Status Session::begin_generation(const GenerateRequest& request) {
                  fmt::format("no room for another token: {} tokens, the context holds {}",
                              tokens_.size(), context())};
   }
+  if (const uint32_t most = std::max(request.max_drafts, request.n_drafts.value_or(0));
+      most > kMaxDrafts) {
+    return Error{
+        ErrorCode::invalid_argument,
+        fmt::format("{} drafts a round were asked for, at most {} are possible", most, kMaxDrafts)};
+  }
   if (request.stop_ids.size() > shaders::kMaxStopIds) {
     return Error{ErrorCode::invalid_argument,
                  fmt::format("{} stop ids were given, at most {} are possible",
@@ -211,44 +241,83 @@ Status Session::begin_generation(const GenerateRequest& request) {
       sampling.frequency_penalty != 0.0f) {
     KL_TRY(sequence_.write_counts(tokens_));
   }
+  KL_TRY(record_rounds(request));
   return sequence_.start(state, {static_cast<uint32_t>(tokens_.back()), n_cached_, 0, 1});
 }
 
-Result<uint64_t> Session::submit_step() {
-  KL_ASSIGN(const graph::Executable* step, passes_.get({PassEnd::step, 1}));
-  const VkCommandBuffer commands = step->commands();
-  return engine_->device().submit({&commands, 1});
+/// Records what the generation may replay, so that nothing is recorded between its tokens.
+Status Session::record_rounds(const GenerateRequest& request) {
+  KL_TRY(passes_.get({PassEnd::step, 1}));
+  if (engine_->drafter() == nullptr) return {};
+  const uint32_t first = request.n_drafts.value_or(1);
+  const uint32_t last = request.n_drafts.value_or(request.max_drafts);
+  for (uint32_t n_drafts = std::max(first, 1u); n_drafts <= last; ++n_drafts) {
+    for (const PassEnd end : kRound) KL_TRY(passes_.get(round_key(end, n_drafts, request.agree)));
+  }
+  return {};
 }
 
-Result<StopReason> Session::run_steps(Generated& out,
-                                      const std::function<bool(int32_t)>& on_token) {
+/// A plain step without drafts, a round with them: one submission either way.
+Result<uint64_t> Session::submit_round(uint32_t n_drafts, uint32_t agree) {
+  std::array<VkCommandBuffer, kRound.size()> commands{};
+  size_t n_commands = 0;
+  if (n_drafts == 0) {
+    KL_ASSIGN(const graph::Executable* step, passes_.get({PassEnd::step, 1}));
+    commands[n_commands++] = step->commands();
+  } else {
+    for (const PassEnd end : kRound) {
+      KL_ASSIGN(const graph::Executable* part, passes_.get(round_key(end, n_drafts, agree)));
+      commands[n_commands++] = part->commands();
+    }
+  }
+  return engine_->device().submit(std::span(commands).first(n_commands));
+}
+
+uint32_t Session::pick_drafts(const GenerateRequest& request) const {
+  if (engine_->drafter() == nullptr) return 0;
+  return request.n_drafts.value_or(std::min(drafting_.pick(), request.max_drafts));
+}
+
+Result<StopReason> Session::run_rounds(const GenerateRequest& request, Generated& out,
+                                       const std::function<bool(int32_t)>& on_token) {
   const auto start = Clock::now();
-  while (true) {
+  // Drafts start from the state that the pass before has left: the first pass is a plain step.
+  for (uint32_t n_drafts = 0;; n_drafts = pick_drafts(request)) {
     if (cancelled_) return StopReason::cancelled;
-    KL_TRY(cache_.commit(static_cast<uint32_t>(tokens_.size())));
-    KL_ASSIGN(const uint64_t value, submit_step());
+    const auto n_before = static_cast<uint32_t>(out.tokens.size());
+    const auto n_pending = static_cast<uint32_t>(tokens_.size());
+    KL_TRY(cache_.commit(std::min(n_pending + n_drafts, context())));
+    const auto round_start = Clock::now();
+    KL_ASSIGN(const uint64_t value, submit_round(n_drafts, request.agree));
     KL_TRY(engine_->device().wait(value));
     const shaders::SequenceReport report = sequence_.read_report();
+    n_written_ = std::max(n_written_, n_pending + report.n_drafts);
+    drafting_.record({.k = n_drafts,
+                      .n_drafts = report.n_drafts,
+                      .n_accepted = report.n_accepted,
+                      .n_emitted = report.n_emitted - n_before,
+                      .seconds = seconds_since(round_start)});
+    if (out.tokens.empty()) out.first_token_seconds = seconds_since(start);
+    for (uint32_t i = n_before; i < report.n_emitted; ++i) {
+      // The token that was pending has been computed, and this one is pending now.
+      n_cached_ = static_cast<uint32_t>(tokens_.size());
+      const int32_t token = sequence_.read_token(i);
+      tokens_.push_back(token);
+      out.tokens.push_back(token);
+      const bool wanted = !on_token || on_token(token);
+      const bool is_last = i + 1 == report.n_emitted && report.done != shaders::kRunning;
+      if (is_last && report.done != shaders::kDoneNoCandidate) {
+        return stop_reason(report.done, token, engine_->tokenizer());
+      }
+      if (!wanted) return StopReason::callback;
+      // What else the round emitted is forgotten, as if it had not been computed yet.
+      if (cancelled_) return StopReason::cancelled;
+    }
     if (report.done == shaders::kDoneNoCandidate) {
       return Error{ErrorCode::device, fmt::format("no token can be sampled at position {}: every "
                                                   "logit is masked or not a number",
                                                   tokens_.size())};
     }
-    // The step has computed the pending token, and its own token is the pending one now.
-    n_cached_ = static_cast<uint32_t>(tokens_.size());
-    n_written_ = std::max(n_written_, n_cached_);
-    const int32_t token = sequence_.read_token(report.n_emitted - 1);
-    tokens_.push_back(token);
-    out.tokens.push_back(token);
-    if (out.tokens.size() == 1) out.first_token_seconds = seconds_since(start);
-    const bool wanted = !on_token || on_token(token);
-    if (report.done == shaders::kDoneStopId) {
-      const bool end = engine_->tokenizer() != nullptr && engine_->tokenizer()->is_end(token);
-      return end ? StopReason::end_token : StopReason::stop_id;
-    }
-    if (report.done == shaders::kDoneTokenLimit) return StopReason::max_tokens;
-    if (report.done == shaders::kDoneContextLimit) return StopReason::context_full;
-    if (!wanted) return StopReason::callback;
   }
 }
 
@@ -258,7 +327,7 @@ Result<Generated> Session::generate(const GenerateRequest& request,
   const auto start = Clock::now();
   KL_TRY(begin_generation(request));
   Generated out;
-  KL_ASSIGN(out.reason, run_steps(out, on_token));
+  KL_ASSIGN(out.reason, run_rounds(request, out, on_token));
   out.seconds = seconds_since(start);
   return out;
 }

@@ -13,6 +13,7 @@
 #include "base/result.hpp"
 #include "kernels/sample.hpp"
 #include "kimberlite/kimberlite.hpp"
+#include "runtime/draft_policy.hpp"
 #include "runtime/engine.hpp"
 #include "runtime/kv_cache.hpp"
 #include "runtime/passes.hpp"
@@ -40,6 +41,10 @@ struct GenerateRequest {
   kernels::SamplingSettings sampling;
   uint32_t max_tokens = 0;        // 0 = no limit but the context
   std::vector<int32_t> stop_ids;  // these end the generation; emitted themselves
+  /// Drafts of a round, with a drafter: at most so many, or always so many. Never changes a token.
+  uint32_t max_drafts = kMaxDrafts;
+  std::optional<uint32_t> n_drafts;
+  uint32_t agree = 0;  // kernels::AcceptOptions; with anything but 0 the tokens are worthless
 };
 
 struct Generated {
@@ -80,7 +85,9 @@ class Session {
   [[nodiscard]] const std::vector<int32_t>& tokens() const { return tokens_; }
   [[nodiscard]] uint32_t context() const { return cache_.context(); }
   [[nodiscard]] Passes& passes() { return passes_; }
-  [[nodiscard]] Engine& engine() { return *engine_; }
+  [[nodiscard]] Engine& engine() const { return *engine_; }
+  /// Of all rounds of this session so far.
+  [[nodiscard]] const DraftPolicy& drafting() const { return drafting_; }
   [[nodiscard]] uint64_t kv_bytes() const { return cache_.n_bytes(); }
 
  private:
@@ -91,15 +98,19 @@ class Session {
   Status save_snapshot();
   Status prefill(std::span<const int32_t> tokens, const std::function<void(double)>& progress);
   Status run(const graph::Executable& executable);
-  Result<StopReason> run_steps(Generated& out, const std::function<bool(int32_t)>& on_token);
+  Result<StopReason> run_rounds(const GenerateRequest& request, Generated& out,
+                                const std::function<bool(int32_t)>& on_token);
   Status begin_generation(const GenerateRequest& request);
-  Result<uint64_t> submit_step();
+  Status record_rounds(const GenerateRequest& request);
+  Result<uint64_t> submit_round(uint32_t n_drafts, uint32_t agree);
+  [[nodiscard]] uint32_t pick_drafts(const GenerateRequest& request) const;
 
   Engine* engine_;  // Borrowed from the model.
   KvCache cache_;
   Sequence sequence_;
   Passes passes_;
   RingSnapshots snapshots_;
+  DraftPolicy drafting_;
   std::vector<int32_t> tokens_;  // what the session stands for
   uint32_t n_cached_ = 0;        // positions of tokens_ whose K and V are in the cache
   uint32_t n_written_ = 0;       // positions ever written since the cache was rebuilt

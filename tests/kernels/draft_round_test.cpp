@@ -100,11 +100,11 @@ class DraftRoundTest : public SamplePassTest {
     m.next = blank(1, 4);
     m.suppress = upload(std::vector<uint32_t>{3, 90}, Shape{2});
     m.hidden = upload(hidden_, Shape{8, kWidth});
-    m.hidden_next = poisoned(DType::f32, Shape{kWidth});
+    m.hidden_next = poisoned(DType::f32, Shape{1, 2 * kWidth});
     for (uint32_t i = 0; i < 8; ++i) {
       Graph accept(caps_);
       add_sample_accept(accept, inputs(i + 1, i + 1), {m.ring, m.report},
-                        {m.hidden.rows(0, i + 1), m.hidden_next}, "accept");
+                        {m.hidden.rows(0, i + 1), {m.hidden_next, kWidth}}, "accept");
       accepts_.push_back(record(accept));
       if (i == 7) break;
       Graph draft(caps_);
@@ -123,7 +123,7 @@ class DraftRoundTest : public SamplePassTest {
     write(memory_.state, std::vector{conversation.state});
     write(memory_.counts, std::vector<uint32_t>(kVocab));
     write(memory_.ring, std::vector<uint32_t>(kRing, UINT32_MAX));
-    write(memory_.hidden_next, std::vector<float>(kWidth));
+    write(memory_.hidden_next, std::vector<float>(2 * kWidth));
   }
 
   std::vector<Column> read_columns() {
@@ -195,7 +195,9 @@ class DraftRoundTest : public SamplePassTest {
   /// The next round starts from the target's state at the column that drew the last token.
   void expect_hidden(uint32_t row) {
     const auto first = hidden_.begin() + row * kWidth;
-    EXPECT_EQ(download(memory_.hidden_next), std::vector<float>(first, first + kWidth));
+    std::vector<float> expected(kWidth);  // what lies before it stays
+    expected.insert(expected.end(), first, first + kWidth);
+    EXPECT_EQ(download(memory_.hidden_next), expected);
   }
 
   void expect_same(const Outcome& rounds, const Outcome& steps) {

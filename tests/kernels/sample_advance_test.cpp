@@ -221,16 +221,16 @@ class AcceptTest : public SamplePassTest {
                             poisoned(DType::u32, Shape{n, kReportWords})};
     AcceptOptions options;
     options.hidden = upload(hidden, Shape{n_rows, kWidth});
-    options.hidden_next = upload(start.hidden, Shape{n, kWidth});
-    options.hidden.dtype = options.hidden_next.dtype = DType::f32;
+    Tensor next = upload(start.hidden, Shape{n, kWidth});
+    options.hidden.dtype = next.dtype = DType::f32;
+    options.hidden_next = next;
     options.agree = rounds[0].agree;
     Graph graph(caps_);
     add_sample_advance(graph, in, out, options, "advance");
     run(graph);
-    Tensor words = options.hidden_next;
-    words.dtype = DType::u32;
+    next.dtype = DType::u32;
     return {download_u32(in.columns), download_u32(in.states),   download_u32(in.counts),
-            download_u32(out.ring),   download_u32(out.reports), download_u32(words)};
+            download_u32(out.ring),   download_u32(out.reports), download_u32(next)};
   }
 
   void expect_oracle(const std::vector<HostRound>& rounds) {

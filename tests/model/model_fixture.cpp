@@ -88,6 +88,7 @@ TinyModel::TinyModel(const std::string& shape, uint64_t seed, synthetic::ModelTy
 TinyModel::TinyModel(std::string path, runtime::EngineOptions options) : path_(std::move(path)) {
   options.cache_dir = "none";
   options.probe = false;  // costs seconds on SwiftShader; probe_test opens engines with it
+  options.draft = !options.draft_model.empty();  // files of other tests lie beside this one
   options.validation = true;
   auto validated = runtime::Engine::open(path_, options);
   if (!validated.ok() && validated.error().code == ErrorCode::unsupported) {
