@@ -16,6 +16,7 @@ namespace {
 struct BenchArguments {
   ModelArguments model;
   DraftArguments drafts;
+  double agree = 0;
   std::string n_prompt = "512";
   std::string n_generate = "128";
   std::string n_depth = "0";
@@ -44,6 +45,7 @@ class Bench {
       : model_(&model),
         session_(&session),
         drafts_(arguments.drafts),
+        agree_(arguments.agree),
         n_repetitions_(arguments.n_repetitions) {}
 
   /// Seconds to compute `n_prompt` positions, and until a token follows them.
@@ -57,6 +59,7 @@ class Bench {
   Model* model_;  // Borrowed from the caller, like the session.
   Session* session_;
   DraftArguments drafts_;
+  double agree_;
   uint32_t n_repetitions_;
   uint32_t n_prompts_ = 0;  // so far
 };
@@ -103,7 +106,8 @@ Result<BenchRow> Bench::generate(uint32_t n_generate, uint32_t n_depth) {
     const Statistics before = statistics(*model_);
     GenerateOptions options = exactly(n_generate);
     set_drafts(options, drafts_);
-    const auto generated = session_->generate(options);
+    const auto generated =
+        agree_ > 0 ? generate_agreeing(*session_, options, agree_) : session_->generate(options);
     if (!generated.ok()) return generated.error();
     const Statistics after = statistics(*model_);
     if (generated->reason == StopReason::cancelled) {
@@ -270,6 +274,9 @@ void add_bench(CLI::App& app, int& result) {
   command.add_option("--kernel", arguments->kernel, "time one kernel's cases, or all")
       ->option_text("NAME|all");
   add_draft_options(command, arguments->drafts);
+  command.add_option("--spec-agree", arguments->agree, "take this share of drafts for right [off]")
+      ->check(CLI::Range(0.0, 1.0))
+      ->option_text("SHARE");
   command.add_flag("--profile", arguments->profile, "time of each node of a decode step");
   command.callback([arguments, &result] { result = bench(*arguments); });
 }

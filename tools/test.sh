@@ -1,19 +1,27 @@
 #!/usr/bin/env bash
 # Builds everything and runs the tests; the last line counts them. Nothing is asked on the way.
 #
-#   tools/test.sh [--slow] [ctest options]
+#   tools/test.sh [--slow] [--all] [ctest options]
 #
-# --slow adds a minute of fuzzing for each target and the cpu tier under the sanitizers.
+# --slow adds a minute of fuzzing for each target and the cpu tier under the sanitizers, --all the
+# whole product of drafting with models, samplings and caches on lavapipe (hours).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-slow=0
-if [ "${1:-}" = --slow ]; then slow=1; shift; fi
+slow=0 all=0
+while :; do
+  case ${1:-} in
+    --slow) slow=1 ;;
+    --all) all=1 ;;
+    *) break ;;
+  esac
+  shift
+done
 groups=(test)
 [ $slow -eq 1 ] && groups+=(slow)
 tools/install.sh "${groups[@]}"
 
-cmake --preset release -DKIMBERLITE_SLOW=$slow --log-level=WARNING >/dev/null
+cmake --preset release -DKIMBERLITE_SLOW=$slow -DKIMBERLITE_ALL=$all --log-level=WARNING >/dev/null
 cmake --build --preset release -- -j"$(nproc)" --quiet
 
 log=build/release/ctest.log

@@ -146,6 +146,11 @@ Result<std::vector<NodeFigures>> profile_decode(Session& session);
 /// Bytes per second of a large device-to-device copy, read and write counted, best of several.
 Result<double> measure_copy_bandwidth(Model& model);
 
+/// What a generation would cost if each draft were right with the probability `share`, above 0 to 1,
+/// by a hash of its position: for drafters of random weights. The tokens are worthless.
+Result<GenerateResult> generate_agreeing(Session& session, const GenerateOptions& options,
+                                         double share);
+
 /// Calls `on_row` with the logits (float32 [n_vocab], soft-capped) at every position of `tokens`,
 /// in order. The session stands for `tokens` afterwards. Errors: as Session::sync.
 Status evaluate(Session& session, std::span<const int32_t> tokens,

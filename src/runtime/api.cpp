@@ -41,6 +41,8 @@ Error no_vocabulary(const runtime::Engine& engine) {
                       engine.file().path())};
 }
 
+}  // namespace
+
 runtime::GenerateRequest to_request(const GenerateOptions& options,
                                     const text::Tokenizer* tokenizer) {
   const SamplingOptions& s = options.sampling;
@@ -63,8 +65,6 @@ runtime::GenerateRequest to_request(const GenerateOptions& options,
   }
   return request;
 }
-
-}  // namespace
 
 Result<std::unique_ptr<Model>> Model::open(const std::string& path, const ModelOptions& options) {
   runtime::EngineOptions engine;

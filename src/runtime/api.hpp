@@ -18,6 +18,10 @@ struct Session::State {
   std::unique_ptr<runtime::Session> session;
 };
 
+/// What `options` ask for; nullptr: no vocabulary, hence no end tokens.
+runtime::GenerateRequest to_request(const GenerateOptions& options,
+                                    const text::Tokenizer* tokenizer);
+
 /// The runtime behind the public objects, for the free functions of tools.hpp.
 struct Access {
   static runtime::Engine& engine(const Model& model) { return *model.state_->engine; }

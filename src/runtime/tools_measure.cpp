@@ -56,6 +56,20 @@ Result<std::vector<NodeFigures>> profile_decode(Session& session) {
   return nodes;
 }
 
+Result<GenerateResult> generate_agreeing(Session& session, const GenerateOptions& options,
+                                         double share) {
+  if (!(share > 0 && share <= 1)) {
+    return Error{ErrorCode::invalid_argument,
+                 fmt::format("a share of {} of the drafts, expected above 0 to 1", share)};
+  }
+  runtime::Session& inner = Access::session(session);
+  runtime::GenerateRequest request = to_request(options, inner.engine().tokenizer());
+  request.agree = static_cast<uint32_t>(std::clamp(share * 0x1p32, 1.0, 0x1p32 - 1));
+  KL_ASSIGN(runtime::Generated generated, inner.generate(request, {}));
+  return GenerateResult{generated.reason, std::move(generated.tokens), generated.seconds,
+                        generated.first_token_seconds};
+}
+
 Status evaluate(Session& session, std::span<const int32_t> tokens,
                 const std::function<void(uint32_t, std::span<const float>)>& on_row) {
   return Access::session(session).evaluate(tokens, on_row);

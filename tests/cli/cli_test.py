@@ -89,7 +89,8 @@ class Run(CliTest):
 
     def test_json(self):
         out = self.ok_json("run", self.model, "Hi", "-n", 3, "--seed", 5, "--json")
-        self.assertEqual(list(out), ["text", "tokens", "reason", "seed", "timings", "warnings"])
+        self.assertEqual(list(out), ["text", "tokens", "reason", "seed", "timings", "mtp",
+                                     "warnings"])
         self.assertEqual((len(out["tokens"]), out["reason"], out["seed"]), (3, "max_tokens", 5))
         for key in ("load_seconds", "prompt_seconds", "first_token_seconds", "generated_seconds"):
             self.assertGreater(out["timings"][key], 0)

@@ -7,7 +7,9 @@ import sys
 import repo
 
 SOURCE_LINES, HEADER_LINES, SHADER_LINES, COOPMAT_LINES, FUNCTION_LINES = 600, 200, 250, 400, 60
-FILE_BYTES, GOLDEN_BYTES = 1 << 20, 10 << 20
+FILE_BYTES = 1 << 20
+# What a folder may have in all, where its files may be larger than others: goldens, shipped weights.
+FOLDER_BYTES = {"tests/golden/": 10 << 20, "tools/pebble/model/": 8_500_000}
 SCOPE = re.compile(r'\b(namespace|struct|class|union|enum)\b|\bextern\s*""')
 ROW = re.compile(r'^(case\b|default:|\{|"|\}\s*[,;]|\},)')
 
@@ -92,15 +94,16 @@ def check_functions(root):
 
 
 def check_bytes(root):
-    problems, golden = [], 0
+    problems, in_folder = [], dict.fromkeys(FOLDER_BYTES, 0)
     for path in repo.files(root):
         n_bytes = os.path.getsize(os.path.join(root, path))
-        if path.startswith("tests/golden/"):
-            golden += n_bytes
+        folder = next((name for name in FOLDER_BYTES if path.startswith(name)), None)
+        if folder:
+            in_folder[folder] += n_bytes
         elif n_bytes > FILE_BYTES:
             problems.append(f"{path}: {n_bytes} bytes, at most {FILE_BYTES}")
-    if golden > GOLDEN_BYTES:
-        problems.append(f"tests/golden: {golden} bytes, at most {GOLDEN_BYTES}")
+    problems += [f"{folder.rstrip('/')}: {in_folder[folder]} bytes, at most {most}"
+                 for folder, most in FOLDER_BYTES.items() if in_folder[folder] > most]
     return problems
 
 

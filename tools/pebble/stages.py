@@ -62,7 +62,7 @@ STAGES = (
 DRAFTER = Stage(
     "drafter",
     _mix((0.7, world.TEXT), (0.2, world.PICTURES), (0.1, world.SOUNDS)),
-    1200,
+    450,
     _SHORT,
     4e-3,
     2e-4,
