@@ -1,13 +1,16 @@
-# The Vulkan drivers that the gpu and model tiers run on: KIMBERLITE_DRIVERS, and for each its ICD
-# file in KIMBERLITE_DRIVER_<name>.
+# The Vulkan drivers that the gpu and model tiers run on: KIMBERLITE_DRIVERS, and for each the
+# environment of its tests in KIMBERLITE_DRIVER_<name>. All tests share lavapipe's compiled shaders:
+# a program with an empty cache of its own would spend most of its time in LLVM.
 
 set(KIMBERLITE_DRIVERS "")
 file(GLOB lavapipe_icd /usr/share/vulkan/icd.d/lvp_icd*.json)
 if(lavapipe_icd)
-  list(GET lavapipe_icd 0 KIMBERLITE_DRIVER_lavapipe)
+  list(GET lavapipe_icd 0 lavapipe_icd)
+  set(KIMBERLITE_DRIVER_lavapipe "VK_ICD_FILENAMES=${lavapipe_icd}"
+      "MESA_SHADER_CACHE_DIR=${PROJECT_BINARY_DIR}/tests/mesa-cache")
   list(APPEND KIMBERLITE_DRIVERS lavapipe)
 endif()
 if(EXISTS /usr/lib/chromium/vk_swiftshader_icd.json)
-  set(KIMBERLITE_DRIVER_swiftshader /usr/lib/chromium/vk_swiftshader_icd.json)
+  set(KIMBERLITE_DRIVER_swiftshader VK_ICD_FILENAMES=/usr/lib/chromium/vk_swiftshader_icd.json)
   list(APPEND KIMBERLITE_DRIVERS swiftshader)
 endif()

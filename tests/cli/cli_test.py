@@ -334,7 +334,7 @@ class Usage(CliTest):
         self.fails(1, "eval", "logits", self.model, "--tokns", 2, says=["did you mean --tokens?"])
         self.fails(1, "devices", "--jsn", says=["--jsn", "did you mean --json?"])
         self.fails(1, "show", self.model, "twice", says=["'twice'", "too many"])
-        self.fails(1, "run", says=["--model"])
+        self.fails(1, "run", says=["the prompt", "empty"])
         self.fails(1, *hi, "-n", 0, says=["'0'", "positive"])
         self.fails(1, *hi, "--temp", -1, says=["--temp", "-1"])
         self.fails(1, *hi, "--top-p", 1.5, says=["--top-p", "1.5"])
