@@ -5,8 +5,6 @@
 namespace kimberlite::cli {
 namespace {
 
-constexpr uint32_t kMostDrafts = 7;
-
 double ratio(uint64_t a, uint64_t b) {
   return rate(static_cast<double>(a), static_cast<double>(b));
 }
@@ -15,10 +13,10 @@ double ratio(uint64_t a, uint64_t b) {
 
 void add_draft_options(CLI::App& command, DraftArguments& arguments) {
   command.add_option("--spec-draft-n-max", arguments.most, "drafts a round at most [7]")
-      ->check(CLI::Range(0u, kMostDrafts))
+      ->check(CLI::Range(0u, kMaxDrafts))
       ->option_text("N");
   command.add_option("--spec-draft-n", arguments.always, "drafts a round, always [as it pays]")
-      ->check(CLI::Range(0u, kMostDrafts))
+      ->check(CLI::Range(0u, kMaxDrafts))
       ->option_text("N");
 }
 

@@ -9,7 +9,7 @@
 namespace kimberlite::cli {
 
 struct DraftArguments {
-  uint32_t most = 7;
+  uint32_t most = kMaxDrafts;
   std::optional<uint32_t> always;
 };
 

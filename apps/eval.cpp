@@ -234,6 +234,10 @@ void print_divergence(const Divergence& divergence, bool json) {
 }
 
 int kl(EvalArguments arguments) {
+  // Both times the same, and said once.
+  auto model = model_or_pebble(arguments.model.model);
+  if (!model.ok()) return fail(model.error());
+  arguments.model.model = std::move(model).value();
   RowFile rows;
   {
     arguments.model.precise = true;

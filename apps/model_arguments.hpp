@@ -22,8 +22,8 @@ struct ModelArguments {
   bool verbose = false;
 };
 
-/// MODEL or -m, which may be left out (Pebble), --device, --gpu-layers, --kv-type, --precise, --validation, -v; -c where a context
-/// can be chosen.
+/// MODEL or -m, which may be left out (Pebble), --device, --gpu-layers, --kv-type, -md, --no-mtp,
+/// --precise, --validation, -v; -c where a context can be chosen.
 void add_model_options(CLI::App& command, ModelArguments& arguments, bool with_context = true);
 
 struct SamplingArguments {

@@ -10,7 +10,8 @@ done
 [ -d /usr/src/googletest ] || { echo "skipped: no /usr/src/googletest"; exit 77; }
 
 build=${1:-build/mingw}
-cmake --preset mingw -B "$build" --log-level=WARNING >/dev/null
+# What Windows makes different shows at any level of optimisation; this one compiles sooner.
+cmake --preset mingw -B "$build" -DCMAKE_CXX_FLAGS_RELEASE="-O1 -DNDEBUG" --log-level=WARNING >/dev/null
 cmake --build "$build" -- -j2 --quiet
 find "$build" -name '*.exe' -not -path '*/CMakeFiles/*' -not -path '*/wine/*' | sort
 

@@ -73,6 +73,9 @@ struct SamplingOptions {
   uint64_t seed = 0;  // the same seed, prompt and settings give the same tokens
 };
 
+/// Drafts of a round: with the pending token they fill a decode pass.
+inline constexpr uint32_t kMaxDrafts = 7;
+
 struct GenerateOptions {
   SamplingOptions sampling;
   uint32_t max_tokens = 0;        // 0 = until the context is full
@@ -80,7 +83,7 @@ struct GenerateOptions {
   bool ignore_end = false;        // do not stop at the model's own end tokens
   /// Drafts of a round, where there is a drafter: from 0 to so many, as it pays, or always so many.
   /// The tokens do not depend on it.
-  uint32_t max_drafts = 7;
+  uint32_t max_drafts = kMaxDrafts;
   std::optional<uint32_t> n_drafts;
 };
 

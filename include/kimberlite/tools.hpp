@@ -146,8 +146,8 @@ Result<std::vector<NodeFigures>> profile_decode(Session& session);
 /// Bytes per second of a large device-to-device copy, read and write counted, best of several.
 Result<double> measure_copy_bandwidth(Model& model);
 
-/// What a generation would cost if each draft were right with the probability `share`, above 0 to 1,
-/// by a hash of its position: for drafters of random weights. The tokens are worthless.
+/// What a generation would cost if each draft were right with the probability `share`, above 0 to
+/// 1, by a hash of its position: for drafters of random weights. The tokens are worthless.
 Result<GenerateResult> generate_agreeing(Session& session, const GenerateOptions& options,
                                          double share);
 

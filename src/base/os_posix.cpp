@@ -123,7 +123,7 @@ bool stderr_is_terminal() { return ::isatty(STDERR_FILENO) == 1; }
 
 std::optional<std::string> program_path() {
   std::error_code failure;
-  std::filesystem::path path = std::filesystem::read_symlink("/proc/self/exe", failure);
+  const std::filesystem::path path = std::filesystem::read_symlink("/proc/self/exe", failure);
   if (failure) return std::nullopt;
   return path.string();
 }

@@ -17,10 +17,9 @@ struct ConvertOptions {
   std::string description = {};  // general.description; empty: none
   /// Write the projector of pictures and sounds (gemma4uv and gemma4ua) in place of the text model.
   bool mmproj = false;
-  /// Of the matrices: f32, f16, bf16, q8_0 or q4_0. Norms, scalars, biases, the router and the
-  /// embedding of patches and positions are always f32 (the last
-  /// two follow where the matrices are quantised), the projection of the per-layer inputs is
-  /// at least bf16.
+  /// Of the matrices: f32, f16, bf16, q8_0 or q4_0. Norms, scalars, biases and the router are
+  /// always f32, the embedding of patches and positions too unless the matrices are quantised; the
+  /// projection of the per-layer inputs is at least bf16.
   GgmlType type = GgmlType::bf16;
   /// Replace an existing output file. Without it an existing file is an error.
   bool overwrite = false;

@@ -12,9 +12,9 @@
 namespace kimberlite::formats {
 namespace {
 
-bool is_quantised(GgmlType type) { return traits(type).block_elems > 1; }
-
 constexpr std::string_view kMediaMarks[] = {"vision", "audio", "multi_modal"};
+
+bool is_quantised(GgmlType type) { return traits(type).block_elems > 1; }
 
 /// The source's elements as they are, each in its new place.
 std::vector<std::byte> rearranged(const SafetensorsTensor& source,

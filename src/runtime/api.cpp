@@ -171,7 +171,7 @@ DraftStatistics Session::drafting() const {
   out.n_emitted = drafting.n_emitted();
   out.n_drafted = drafting.n_drafted();
   out.n_accepted = drafting.n_accepted();
-  for (uint32_t i = 0; i < runtime::kMaxDrafts && drafting.n_checked_at(i) > 0; ++i) {
+  for (uint32_t i = 0; i < kMaxDrafts && drafting.n_checked_at(i) > 0; ++i) {
     out.acceptance.push_back(static_cast<double>(drafting.n_accepted_at(i)) /
                              static_cast<double>(drafting.n_checked_at(i)));
   }

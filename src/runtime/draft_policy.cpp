@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/result.hpp"
+
 namespace kimberlite::runtime {
 namespace {
 
@@ -29,9 +31,19 @@ constexpr uint32_t kPlainBurst = 4;      // every fourth burst is of plain steps
 }  // namespace
 
 DraftPolicy::DraftPolicy(uint32_t k_max, std::optional<uint32_t> fixed)
-    : k_max_(k_max), fixed_(fixed), interval_(kFirstInterval) {
-  KL_CHECK(k_max <= kMaxDrafts && fixed.value_or(0) <= k_max, "drafts of a decode pass");
-  if (k_max_ > 0) begin_burst(0);
+    : interval_(kFirstInterval) {
+  limit(k_max, fixed);
+  if (k_max > 0) begin_burst(0);
+}
+
+void DraftPolicy::limit(uint32_t k_max, std::optional<uint32_t> fixed) {
+  KL_CHECK(k_max <= kMaxDrafts && fixed.value_or(0) <= kMaxDrafts, "drafts of a decode pass");
+  k_max_ = k_max;
+  fixed_ = fixed;
+  if (tried_ > k_max) burst_left_ = 0;
+  if (settled_ <= k_max) return;
+  settled_ = 0;
+  settle(0);
 }
 
 uint32_t DraftPolicy::pick() const {
@@ -48,6 +60,7 @@ void DraftPolicy::record(const DraftRound& round) {
   record_seconds(round.k, round.seconds);
   if (fixed_.has_value() || k_max_ == 0) return;
   if (burst_left_ > 0) {
+    if (round.k != tried_) return;
     ++burst_rounds_;
     burst_right_ += round.n_accepted > 0 ? 1 : 0;
     burst_tokens_ += round.n_emitted;

@@ -6,12 +6,9 @@
 #include <cstdint>
 #include <optional>
 
-#include "base/result.hpp"
+#include "kimberlite/kimberlite.hpp"
 
 namespace kimberlite::runtime {
-
-/// Drafts of a round: with the pending token they fill a decode pass.
-inline constexpr uint32_t kMaxDrafts = 7;
 
 /// What a finished round was; k = 0 is a plain step.
 struct DraftRound {
@@ -35,10 +32,13 @@ class DraftPolicy {
   /// `k_max` up to kMaxDrafts. With `fixed` every round has so many drafts.
   explicit DraftPolicy(uint32_t k_max, std::optional<uint32_t> fixed = {});
 
+  /// From now on; what was learned is kept.
+  void limit(uint32_t k_max, std::optional<uint32_t> fixed);
+
   /// Drafts of the next round; the same until a round is recorded.
   [[nodiscard]] uint32_t pick() const;
 
-  /// A round may have had another k than was picked.
+  /// A round may have had another k than was picked: its time counts, its burst goes on.
   void record(const DraftRound& round);
 
   // Since the beginning.
@@ -53,7 +53,7 @@ class DraftPolicy {
   [[nodiscard]] uint64_t n_switches() const { return n_switches_; }  // of the settled choice
 
   // What it believes at present.
-  [[nodiscard]] uint32_t settled() const { return settled_; }
+  [[nodiscard]] uint32_t settled() const { return fixed_.value_or(settled_); }
   [[nodiscard]] double acceptance_at(uint32_t i) const;
   [[nodiscard]] double tokens_expected(uint32_t k) const;
 
@@ -79,7 +79,7 @@ class DraftPolicy {
   [[nodiscard]] double hopeful_rate(uint32_t k) const;
   [[nodiscard]] std::optional<uint32_t> find_candidate(bool unmeasured) const;
 
-  uint32_t k_max_;
+  uint32_t k_max_ = 0;
   std::optional<uint32_t> fixed_;
   std::array<Chance, kMaxDrafts> chances_{};
   std::array<Cost, kMaxDrafts + 1> costs_{};

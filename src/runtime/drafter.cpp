@@ -34,10 +34,14 @@ std::vector<std::string> smaller_neighbours(const std::string& model_path) {
 
 Result<Drafter> Drafter::open(const std::string& path, const model::ModelConfig& target) {
   KL_ASSIGN(formats::GgufFile file, formats::GgufFile::open(path));
+  return make(std::move(file), target);
+}
+
+Result<Drafter> Drafter::make(formats::GgufFile file, const model::ModelConfig& target) {
   KL_ASSIGN(model::DrafterConfig config, model::read_drafter_config(file));
   auto donors = model::check_pair(config, target);
   if (!donors.ok()) {
-    return Error{donors.error().code, fmt::format("{}: {}", path, donors.error().message)};
+    return Error{donors.error().code, fmt::format("{}: {}", file.path(), donors.error().message)};
   }
   return Drafter(std::move(file), std::move(config), *donors);
 }
@@ -50,9 +54,9 @@ Status Drafter::load(vk::Device& device, const model::LoadOptions& options) {
 DrafterSearch find_drafter(const std::string& model_path, const model::ModelConfig& target) {
   DrafterSearch search;
   for (const std::string& path : smaller_neighbours(model_path)) {
-    const auto file = formats::GgufFile::open(path);
+    auto file = formats::GgufFile::open(path);
     if (!file.ok() || !model::is_drafter(*file)) continue;
-    auto drafter = Drafter::open(path, target);
+    auto drafter = Drafter::make(std::move(file).value(), target);
     if (drafter.ok()) return {std::move(drafter).value(), {}};
     if (search.reason.empty()) search.reason = drafter.error().message;
   }

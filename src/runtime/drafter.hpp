@@ -18,6 +18,8 @@ class Drafter {
   /// Reads and checks; nothing is on a device yet. Errors: io, bad_file, unsupported (no drafter);
   /// invalid_argument where it was not made for such a model, naming what differs and both values.
   static Result<Drafter> open(const std::string& path, const model::ModelConfig& target);
+  /// The same of a file that is open already.
+  static Result<Drafter> make(formats::GgufFile file, const model::ModelConfig& target);
 
   /// What loading will take, and which matrices it will multiply. Errors: bad_file, unsupported.
   Result<model::WeightPlan> plan(const vk::Caps& caps, const model::LinearPolicy& linear) const {

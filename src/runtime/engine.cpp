@@ -137,6 +137,7 @@ Status Engine::check_kernels(kernels::KvType type, const Progress& progress) {
   }
   const bool segments = kv_segment_rows_ != 0;
   add_attention_kinds(config_, kernels::OwnKey::seen, segments, request.attention);
+  request.drafts = drafter_.has_value();
   if (drafter_) {
     add_attention_kinds(drafter_->config().text, kernels::OwnKey::hidden, segments,
                         request.attention);

@@ -68,6 +68,7 @@ class Probe {
     // report holds all members of a group or none.
     if (!report_.checked.contains("rms_norm")) add(row_checks(memory_, caps_));
     if (!report_.checked.contains("sample")) add(sample_checks(memory_));
+    if (request_.drafts && !report_.checked.contains("sample_draft")) add(draft_checks(memory_));
     for (const AttentionKind& kind : request_.attention) {
       if (report_.checked.contains(rope_check_name(kind, request_.kv_type))) continue;
       add(attention_checks(memory_, caps_, kind, request_.kv_type));

@@ -63,6 +63,7 @@ struct ProbeRequest {
   std::set<kernels::MatrixKind> gated;    // of gate and up in one
   std::vector<AttentionKind> attention;
   kernels::KvType kv_type = kernels::KvType::f16;
+  bool drafts = false;                   // a drafter guesses
   ProbeReport known;                     // of an earlier call; else the cache file is asked
   std::string cache_file;                // "": nothing on disk
   std::function<void(double)> progress;  // never falls, ends with 1; from the caller's thread

@@ -96,8 +96,10 @@ struct ProbeMatrix {
                                                        kernels::KvType type);
 /// Norms and activation: what every model uses.
 [[nodiscard]] std::vector<ProbeCheck> row_checks(ProbeMemory& memory, const vk::Caps& caps);
-/// A token for each of 8 sequences, every kind of setting among them; then drafts and acceptance.
+/// A token for each of 8 sequences, every kind of setting among them.
 [[nodiscard]] std::vector<ProbeCheck> sample_checks(ProbeMemory& memory);
+/// Drafts and their acceptance.
+[[nodiscard]] std::vector<ProbeCheck> draft_checks(ProbeMemory& memory);
 
 /// The name of the first of attention_checks.
 [[nodiscard]] std::string rope_check_name(const AttentionKind& kind, kernels::KvType type);

@@ -175,8 +175,8 @@ ProbeCheck make_draft_check(ProbeMemory& memory) {
 
 }  // namespace
 
-std::vector<ProbeCheck> sample_checks(ProbeMemory& memory) {
-  return {make_sample_check(memory), make_draft_check(memory)};
-}
+std::vector<ProbeCheck> sample_checks(ProbeMemory& memory) { return {make_sample_check(memory)}; }
+
+std::vector<ProbeCheck> draft_checks(ProbeMemory& memory) { return {make_draft_check(memory)}; }
 
 }  // namespace kimberlite::runtime

@@ -241,6 +241,7 @@ Status Session::begin_generation(const GenerateRequest& request) {
       sampling.frequency_penalty != 0.0f) {
     KL_TRY(sequence_.write_counts(tokens_));
   }
+  if (engine_->drafter() != nullptr) drafting_.limit(request.max_drafts, request.n_drafts);
   KL_TRY(record_rounds(request));
   return sequence_.start(state, {static_cast<uint32_t>(tokens_.back()), n_cached_, 0, 1});
 }
@@ -273,16 +274,11 @@ Result<uint64_t> Session::submit_round(uint32_t n_drafts, uint32_t agree) {
   return engine_->device().submit(std::span(commands).first(n_commands));
 }
 
-uint32_t Session::pick_drafts(const GenerateRequest& request) const {
-  if (engine_->drafter() == nullptr) return 0;
-  return request.n_drafts.value_or(std::min(drafting_.pick(), request.max_drafts));
-}
-
 Result<StopReason> Session::run_rounds(const GenerateRequest& request, Generated& out,
                                        const std::function<bool(int32_t)>& on_token) {
   const auto start = Clock::now();
   // Drafts start from the state that the pass before has left: the first pass is a plain step.
-  for (uint32_t n_drafts = 0;; n_drafts = pick_drafts(request)) {
+  for (uint32_t n_drafts = 0;; n_drafts = drafting_.pick()) {
     if (cancelled_) return StopReason::cancelled;
     const auto n_before = static_cast<uint32_t>(out.tokens.size());
     const auto n_pending = static_cast<uint32_t>(tokens_.size());

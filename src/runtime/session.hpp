@@ -103,7 +103,6 @@ class Session {
   Status begin_generation(const GenerateRequest& request);
   Status record_rounds(const GenerateRequest& request);
   Result<uint64_t> submit_round(uint32_t n_drafts, uint32_t agree);
-  [[nodiscard]] uint32_t pick_drafts(const GenerateRequest& request) const;
 
   Engine* engine_;  // Borrowed from the model.
   KvCache cache_;

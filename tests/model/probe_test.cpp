@@ -106,6 +106,7 @@ TEST_F(ProbeTest, EveryKindOfMatrixAndCachePasses) {
     request = {};
     request.attention = {kSliding, kFull, kFullInSegments};
     request.kv_type = type;
+    request.drafts = type == kernels::KvType::f32;
     request.known.checked = {"rms_norm", "sample"};
     EXPECT_THAT(run_probe(request).warnings, ElementsAre());
   }

@@ -16,7 +16,6 @@ namespace {
 
 using runtime::Generated;
 using runtime::GenerateRequest;
-using runtime::kMaxDrafts;
 using runtime::Session;
 
 constexpr const char* kTargets[] = {"tiny12", "tiny31", "tiny26", "tiny-e2b", "tiny-e4b"};

@@ -118,7 +118,7 @@ TEST_F(PebbleTest, DraftsChangeNoToken) {
       request.sampling.seed = seed;
       request.n_drafts = 0;
       const std::vector<int32_t> alone = generate(prompt, request);
-      for (uint32_t n = 1; n <= runtime::kMaxDrafts; ++n) {
+      for (uint32_t n = 1; n <= kMaxDrafts; ++n) {
         request.n_drafts = n;
         EXPECT_EQ(generate(prompt, request), alone) << n << " drafts, seed " << seed;
       }

@@ -83,7 +83,7 @@ class Simulation {
     expected_tokens_ = seconds_ = 0;
     return rate;
   }
-  [[nodiscard]] const DraftPolicy& policy() const { return policy_; }
+  [[nodiscard]] DraftPolicy& policy() { return policy_; }
 
  private:
   double uniform() { return std::uniform_real_distribution<double>()(random_); }
@@ -185,6 +185,38 @@ TEST(DraftPolicyTest, NeverDraftsMoreThanItMay) {
     ASSERT_LE(simulation.policy().pick(), 2u);
   }
   EXPECT_EQ(simulation.policy().settled(), 2u);
+}
+
+/// Of one generation after another, as their requests say; what the first taught helps the others.
+TEST(DraftPolicyTest, LimitsMayChange) {
+  Simulation simulation(devices()[0], 1);
+  DraftPolicy& policy = simulation.policy();
+  simulation.run(1000, 0.99);
+  const uint32_t best = policy.settled();
+  ASSERT_GT(best, 3u);
+  policy.limit(3, std::nullopt);
+  for (int i = 0; i < 300; ++i) {
+    ASSERT_LE(policy.pick(), 3u);
+    ASSERT_LE(policy.settled(), 3u);
+    simulation.run(1, 0.99);
+  }
+  EXPECT_EQ(policy.settled(), 3u);
+  policy.limit(kMaxDrafts, 5);
+  EXPECT_EQ(policy.settled(), 5u);
+  EXPECT_EQ(policy.pick(), 5u);
+  policy.limit(kMaxDrafts, std::nullopt);
+  simulation.run(300, 0.99);
+  EXPECT_GE(policy.settled(), best - 1);
+}
+
+/// A generation's first step has no drafts, whatever is being tried.
+TEST(DraftPolicyTest, AStepIsNoPartOfABurst) {
+  DraftPolicy policy(kMaxDrafts);
+  const DraftRound step{.n_emitted = 1, .seconds = 1};
+  while (policy.pick() == 0) policy.record(step);
+  const uint32_t tried = policy.pick();
+  for (int i = 0; i < 20; ++i) policy.record(step);
+  EXPECT_EQ(policy.pick(), tried);
 }
 
 TEST(DraftPolicyTest, CountsWhatWasCheckedAlone) {
