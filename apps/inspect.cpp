@@ -47,7 +47,9 @@ Json to_json(const FileInfo& info, const ShowArguments& arguments) {
                {"tensor_count", info.tensors.size()},
                {"types", Json::object()},
                {"supported", info.unsupported.empty()},
-               {"unsupported", info.unsupported}};
+               {"unsupported", info.unsupported},
+               {"drafter", info.drafter},
+               {"no_drafter", info.no_drafter}};
   for (const auto& [type, total] : count_types(info)) {
     json["types"][type] = {{"tensors", total.n_tensors}, {"bytes", total.n_bytes}};
   }
@@ -85,6 +87,11 @@ void print_text(const FileInfo& info, const ShowArguments& arguments) {
   }
   fmt::print("runs here     {}\n",
              info.unsupported.empty() ? "yes" : "no: " + terminal_safe(info.unsupported));
+  if (info.unsupported.empty()) {
+    const bool drafts = !info.drafter.empty();
+    fmt::print("MTP           {}\n",
+               terminal_safe(drafts ? "on, drafts by " + info.drafter : "off: " + info.no_drafter));
+  }
   if (arguments.metadata) {
     fmt::print("\n");
     for (const MetadataEntry& entry : info.metadata) {

@@ -17,6 +17,7 @@ struct SamplePush {
 CHECK_PUSH(SamplePush, 36)
 
 const u32 kSampleColumns = 8;   // at most, in a pass
+const u32 kNoDraft = 0xffffffffu;
 
 const u32 kSampleChunk = 1024;  // tokens that one subgroup handles; a multiple of 256
 const u32 kSampleBins = 2048;   // of the distance from the largest logit

@@ -5,6 +5,7 @@
 //   states   SequenceState [n_sequences]
 //   picks    uvec2 [1, n_chunks]
 //   next     Column [1]    the new column again, where the drafter's next step can bind it
+//   drafts   u32 [n - 1]   the token again, where the host reads it; kNoDraft: inactive
 //
 // The draft is active where its column was, a token was drawn, and the target could emit one there:
 // inside the context, and not beyond token_limit. Otherwise it is padding with a valid token and
@@ -19,6 +20,7 @@
 #include "common/sample_result.glsl"
 
 layout(binding = 3, std430) writeonly buffer Next { Column next[]; };
+layout(binding = 4, std430) writeonly buffer Drafts { uint drafts[]; };
 
 // Tokens that are emitted before the one that the target draws at `position`.
 uint n_emitted_before(uint sequence, uint position) {
@@ -39,4 +41,5 @@ void main() {
   draft.is_active = drawn && fits && wanted ? 1 : 0;
   columns[p.first_column + 1] = draft;
   next[0] = draft;
+  drafts[p.first_column] = draft.is_active != 0 ? draft.token : kNoDraft;
 }

@@ -1,7 +1,7 @@
 #version 450
 // Sampling 1 of 7: the logits that the filters see.
 //
-//   x = canonical(logit), -inf for suppressed ids
+//   x = canonical(logit), -inf for suppressed ids and those that the mask leaves out
 //   x = x * (x > 0 ? 1/repeat : repeat) - count * frequency - presence     where count > 0
 //   x = x / temperature                                                    (unless greedy)
 //
@@ -13,6 +13,7 @@
 //   x          f32 [n, vocab]
 //   chunks     uvec2 [n, n_chunks]         largest and smallest candidate's order_key
 //   histogram  u32 [n, 3, kSampleBins]     cleared
+//   mask       u32 [n, (vocab + 31) / 32]  with kMasked: token t may be drawn where bit t % 32 is set
 //
 // Drafts count as well: a column sees the tokens of its sequence's columns up to its own position
 // that were not emitted yet (positions from SequenceState::position on).
@@ -26,12 +27,14 @@
 #extension GL_KHR_shader_subgroup_vote : require
 #include "common/sample_column.glsl"
 
+layout(constant_id = 1) const bool kMasked = false;
 layout(binding = 2, std430) readonly buffer Logits { float logits[]; };
 layout(binding = 3, std430) readonly buffer Counts { uint counts[]; };
 layout(binding = 4, std430) readonly buffer Suppress { uint suppress[]; };
 layout(binding = 5, std430) buffer X { float x[]; };
 layout(binding = 6, std430) writeonly buffer Chunks { uvec2 chunks[]; };
 layout(binding = 7, std430) writeonly buffer Histogram { uint histogram[]; };
+layout(binding = 8, std430) readonly buffer Mask { uint mask[]; };
 
 bool has_penalties(uint sequence) {
   return states[sequence].repeat != 1.0 || states[sequence].presence != 0.0 ||
@@ -70,6 +73,12 @@ uint n_suppressed_in(uint chunk) {
   return subgroupAny(any) ? p.n_suppress : 0;
 }
 
+bool is_allowed(uint column, uint token) {
+  if (!kMasked) return true;
+  const uint n_words = (p.vocab + 31) / 32;
+  return (mask[column * n_words + token / 32] >> (token % 32) & 1u) != 0;
+}
+
 float scaled_logit(float value, uint token, float factor, uint n_suppress) {
   for (uint i = 0; i < n_suppress; ++i) {
     if (suppress[i] == token) value = uintBitsToFloat(kMinusInfinityBits);
@@ -103,7 +112,8 @@ void main() {
   uint largest = kMinusInfinityKey;
   uint smallest = 0xffffffffu;
   for (uint token = first; token < end; token += gl_SubgroupSize) {
-    const float given = end_of_penalties == 0 ? canonical(logits[row + token]) : x[row + token];
+    float given = end_of_penalties == 0 ? canonical(logits[row + token]) : x[row + token];
+    if (!is_allowed(column, token)) given = uintBitsToFloat(kMinusInfinityBits);
     const float value = scaled_logit(given, token, factor, n_suppress);
     x[row + token] = value;
     const uint key = order_key(value);

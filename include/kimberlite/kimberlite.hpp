@@ -1,4 +1,5 @@
-// Kimberlite: Gemma 4 on any GPU through Vulkan. The whole public interface.
+// Kimberlite: Gemma 4 on any GPU through Vulkan. The public interface, with what a generation
+// takes and gives in kimberlite/generation.hpp.
 //
 // Open a model, make a session, stream tokens:
 //
@@ -29,6 +30,7 @@
 #include <string_view>
 #include <vector>
 
+#include "kimberlite/generation.hpp"
 #include "kimberlite/result.hpp"
 
 namespace kimberlite {
@@ -60,65 +62,6 @@ struct SessionOptions {
   uint32_t context = 0;                // positions; 0 = the largest that fits, at most the model's
   std::optional<KvCacheType> kv_type;  // default f16, or f32 where the model is precise
   Progress progress;                   // of preparing kernels
-};
-
-struct SamplingOptions {
-  float temperature = 1.0f;  // 0 = the most likely token
-  uint32_t top_k = 64;       // 0 = off
-  float top_p = 0.95f;       // 1 = off
-  float min_p = 0.0f;        // 0 = off
-  float repeat_penalty = 1.0f;
-  float presence_penalty = 0.0f;
-  float frequency_penalty = 0.0f;
-  uint64_t seed = 0;  // the same seed, prompt and settings give the same tokens
-};
-
-/// Drafts of a round: with the pending token they fill a decode pass.
-inline constexpr uint32_t kMaxDrafts = 7;
-
-struct GenerateOptions {
-  SamplingOptions sampling;
-  uint32_t max_tokens = 0;        // 0 = until the context is full
-  std::vector<int32_t> stop_ids;  // beside the model's own end-of-generation tokens
-  bool ignore_end = false;        // do not stop at the model's own end tokens
-  /// Drafts of a round, where there is a drafter: from 0 to so many, as it pays, or always so many.
-  /// The tokens do not depend on it.
-  uint32_t max_drafts = kMaxDrafts;
-  std::optional<uint32_t> n_drafts;
-};
-
-/// How drafting went in a session so far.
-struct DraftStatistics {
-  std::string drafter;      // its file; empty where drafting is off
-  std::string reason;       // why it is off
-  uint32_t n_drafts = 0;    // of a round, as it pays best at present
-  uint64_t n_rounds = 0;    // submissions, those without drafts included
-  uint64_t n_emitted = 0;   // tokens
-  uint64_t n_drafted = 0;   // tokens that were guessed
-  uint64_t n_accepted = 0;  // and right
-  /// Shares of drafts that were right, by their place in a round, where those before them were.
-  std::vector<double> acceptance;
-};
-
-struct TokenEvent {
-  int32_t token = 0;
-  std::string_view text;  // whole UTF-8 characters; may be empty while one is incomplete
-};
-
-enum class StopReason : uint8_t {
-  end_token,
-  stop_id,
-  max_tokens,
-  context_full,
-  callback,
-  cancelled
-};
-
-struct GenerateResult {
-  StopReason reason = StopReason::end_token;
-  std::vector<int32_t> tokens;  // everything emitted, the end token included
-  double seconds = 0;
-  double first_token_seconds = 0;  // from the call to the first token
 };
 
 struct SyncResult {

@@ -54,6 +54,8 @@ struct FileInfo {
   std::vector<MetadataEntry> metadata;
   std::vector<TensorSummary> tensors;
   std::string unsupported;  // why Model::open would refuse it, or empty
+  std::string drafter;      // the file beside it that Model::open would draft with, or empty:
+  std::string no_drafter;   // why there is none
 };
 
 /// Reads a GGUF file's metadata and tensor table. Errors: io, bad_file.

@@ -32,7 +32,8 @@ constexpr std::array kPrepareBindings{kColumns,
                                       BindingDesc{"suppress"},
                                       BindingDesc{"x", Access::read_write},
                                       BindingDesc{"chunks", Access::write},
-                                      BindingDesc{"histogram", Access::write}};
+                                      BindingDesc{"histogram", Access::write},
+                                      BindingDesc{"mask"}};
 constexpr std::array kHistogramBindings{kColumns, kStates, BindingDesc{"chunks"}, BindingDesc{"x"},
                                         BindingDesc{"histogram", Access::read_write}};
 constexpr std::array kBoundsBindings{kColumns, kStates, BindingDesc{"chunks"},
@@ -101,6 +102,7 @@ void SamplePass::add(const KernelDesc& kernel, Spread spread, std::vector<Tensor
   node.label = fmt::format("{}.{}", label, kernel.name);
   node.tensors = std::move(tensors);
   node.constants = {n_subgroups * graph.caps().subgroup_size};
+  if (&kernel == &kPrepare) node.constants.push_back(masked ? 1 : 0);
   node.set_push(push);
   node.grid = spread == Spread::chunks
                   ? std::array{div_up(push.n_chunks, kChunksPerWorkgroup), n_rows, 1u}
@@ -119,7 +121,7 @@ SamplePass make_sample_pass(graph::Graph& graph, const SampleInputs& in, const s
   push.n_columns = static_cast<uint32_t>(in.columns.shape[0]);
   push.n_chunks = div_up(vocab, shaders::kSampleChunk);
   push.n_suppress = in.suppress.valid() ? static_cast<uint32_t>(in.suppress.n_elements()) : 0;
-  return {graph, label, static_cast<uint32_t>(in.logits.shape[0]), push};
+  return {graph, label, static_cast<uint32_t>(in.logits.shape[0]), push, in.mask.valid()};
 }
 
 void check_sample_inputs(const graph::Graph& graph, const SampleInputs& in) {
@@ -141,6 +143,9 @@ void check_sample_inputs(const graph::Graph& graph, const SampleInputs& in) {
   KL_CHECK(!in.suppress.valid() || in.suppress.dtype == DType::u32, "suppressed ids are u32");
   // The shader walks the list for every token; lavapipe ends loops after 65535 rounds in all.
   KL_CHECK(!in.suppress.valid() || in.suppress.n_elements() <= 128, "up to 128 suppressed ids");
+  KL_CHECK(!in.mask.valid() || (in.mask.dtype == DType::u32 &&
+                                in.mask.shape == (Shape{n, div_up(vocab, uint64_t{32})})),
+           "mask [n, (vocab + 31) / 32]");
 }
 
 Tensor add_pick(const SamplePass& pass, const SampleInputs& in) {
@@ -154,11 +159,12 @@ Tensor add_pick(const SamplePass& pass, const SampleInputs& in) {
   const Tensor cuts = graph.transient("sample.cuts", DType::u32, Shape{n, kCutWords});
   const Tensor list = graph.transient("sample.list", DType::u32, Shape{n, pass.push.vocab, 2});
   const Tensor picks = graph.transient("sample.picks", DType::u32, Shape{n, pass.push.n_chunks, 2});
-  // A binding needs a buffer; without suppressed ids the shader reads nothing from it.
+  // A binding needs a buffer; the shader reads nothing from these.
   const Tensor& suppress = in.suppress.valid() ? in.suppress : in.columns;
+  const Tensor& mask = in.mask.valid() ? in.mask : in.columns;
 
   pass.add(kPrepare, Spread::chunks,
-           {in.columns, in.states, in.logits, in.counts, suppress, x, chunks, histogram});
+           {in.columns, in.states, in.logits, in.counts, suppress, x, chunks, histogram, mask});
   pass.add(kHistogram, Spread::chunks, {in.columns, in.states, chunks, x, histogram});
   pass.add(kBounds, Spread::columns, {in.columns, in.states, chunks, histogram, cuts});
   pass.add(kGather, Spread::chunks, {in.columns, in.states, cuts, chunks, x, list});

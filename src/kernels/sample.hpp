@@ -43,12 +43,13 @@ void set_sampling(shaders::SequenceState& state, const SamplingSettings& setting
 inline constexpr uint32_t kMaxSampleColumns = 8;
 
 struct SampleInputs {
-  graph::Tensor logits;   // f32 [n, vocab], soft-capped
-  graph::Tensor columns;  // u32 [n, 4]: Column
-  graph::Tensor states;   // u32 [n_sequences, 24]: SequenceState
-  graph::Tensor
-      counts;  // u32 [n_sequences, vocab]: tokens so far, prompt included as the host likes
-  graph::Tensor suppress;  // u32 [n_suppress], never drawn; unset: none
+  graph::Tensor logits;         // f32 [n, vocab], soft-capped
+  graph::Tensor columns;        // u32 [n, 4]: Column
+  graph::Tensor states;         // u32 [n_sequences, 24]: SequenceState
+  graph::Tensor counts;         // u32 [n_sequences, vocab]: tokens so far
+  graph::Tensor suppress = {};  // u32 [n_suppress], never drawn; unset: none
+  /// u32 [n, (vocab + 31) / 32]: token t may be drawn where bit t % 32 is set; unset: all may.
+  graph::Tensor mask = {};
 };
 
 struct SampleOutputs {
@@ -81,12 +82,18 @@ void add_sample_accept(graph::Graph& graph, const SampleInputs& inputs,
                        const SampleOutputs& outputs, const AcceptOptions& options,
                        const std::string& label);
 
+/// Where a draft goes beside its column.
+struct DraftOutputs {
+  graph::Tensor
+      next;  // u32 [1, 4]: the column, for a view of one row is misaligned on most devices
+  graph::Tensor drafts;  // u32 [n]: tokens for the host, by index; kNoDraft: inactive
+};
+
 /// Drafts a token: draws from a drafter's logits, f32 [1, vocab], exactly as the target's will be
 /// drawn from at column `index` of `inputs.columns` (same settings, history and noise), and writes
-/// column `index` + 1. `next`, u32 [1, 4], receives that column as well: a view of one row of
-/// columns is misaligned on most devices. A draft that could be of no use is inactive.
+/// column `index` + 1. A draft that could be of no use is inactive.
 void add_sample_draft(graph::Graph& graph, const SampleInputs& inputs, uint32_t index,
-                      const graph::Tensor& next, const std::string& label);
+                      const DraftOutputs& outputs, const std::string& label);
 
 /// Draws a token for each running column into tokens, u32 [n], and changes nothing else. Columns
 /// may share a sequence (verification of drafts): penalties then count the drafts up to a column

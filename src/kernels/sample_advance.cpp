@@ -27,9 +27,9 @@ constexpr std::array kAdvanceBindings{BindingDesc{"columns", Access::read_write}
                                       BindingDesc{"reports", Access::write},
                                       BindingDesc{"hidden"},
                                       BindingDesc{"hidden_next", Access::write}};
-constexpr std::array kDraftBindings{BindingDesc{"columns", Access::read_write},
-                                    BindingDesc{"states"}, BindingDesc{"picks"},
-                                    BindingDesc{"next", Access::write}};
+constexpr std::array kDraftBindings{
+    BindingDesc{"columns", Access::read_write}, BindingDesc{"states"}, BindingDesc{"picks"},
+    BindingDesc{"next", Access::write}, BindingDesc{"drafts", Access::write}};
 constexpr std::array kAdvanceVariants{Variant{"portable", "sample_advance"}};
 constexpr std::array kDraftVariants{Variant{"portable", "sample_draft"}};
 
@@ -120,17 +120,20 @@ void add_sample_accept(graph::Graph& graph, const SampleInputs& inputs,
 }
 
 void add_sample_draft(graph::Graph& graph, const SampleInputs& inputs, uint32_t index,
-                      const Tensor& next, const std::string& label) {
+                      const DraftOutputs& outputs, const std::string& label) {
   check_sample_inputs(graph, inputs);
   KL_CHECK(inputs.logits.shape[0] == 1, "a drafter's logits [1, vocab]");
   KL_CHECK(index + 1 < inputs.columns.shape[0], "no column for the draft");
+  const Tensor& next = outputs.next;
   KL_CHECK(next.dtype == DType::u32 && next.shape == (Shape{1, kColumnWords}), "next [1, 4]");
+  KL_CHECK(outputs.drafts.dtype == DType::u32 && outputs.drafts.n_elements() > index, "drafts [n]");
   SamplePass pass = make_sample_pass(graph, inputs, label);
   // Columns after this one are of an earlier round.
   pass.push.n_columns = index + 1;
   pass.push.first_column = index;
   const Tensor picks = add_pick(pass, inputs);
-  pass.add(kSampleDraft, SamplePass::Spread::columns, {inputs.columns, inputs.states, picks, next});
+  pass.add(kSampleDraft, SamplePass::Spread::columns,
+           {inputs.columns, inputs.states, picks, next, outputs.drafts});
 }
 
 void add_sample_advance(graph::Graph& graph, const AdvanceInputs& inputs,

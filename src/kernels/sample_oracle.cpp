@@ -35,6 +35,7 @@ std::vector<Candidate> find_candidates(const HostSample& in, const SequenceState
   for (uint32_t id = 0; id < in.logits.size(); ++id) {
     float value = shaders::canonical(in.logits[id]);
     if (std::isinf(value) || std::ranges::count(in.suppress, id) != 0) continue;
+    if (!in.mask.empty() && (in.mask[id / 32] >> (id % 32) & 1) == 0) continue;
     if (penalties) {
       const auto n_drafts = static_cast<uint32_t>(std::ranges::count(in.drafts, id));
       const uint32_t count = (in.counts.empty() ? 0 : in.counts[id]) + n_drafts;

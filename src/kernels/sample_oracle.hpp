@@ -1,5 +1,5 @@
-// Sampling on the host: the reference of the sample_*.comp shaders, and the way for logits that the
-// host masks first (schemas). Same tokens as the device, by another algorithm: sorting.
+// Sampling on the host: the reference of the sample_*.comp shaders. Same tokens as the device, by
+// another algorithm: sorting.
 #pragma once
 
 #include <cstdint>
@@ -11,11 +11,12 @@
 namespace kimberlite::kernels {
 
 struct HostSample {
-  std::span<const float> logits;       // [vocab], soft-capped
-  std::span<const uint32_t> counts;    // [vocab], or empty: no token has occurred
-  std::span<const uint32_t> drafts;    // tokens that count as well
-  std::span<const uint32_t> suppress;  // never drawn
-  uint32_t position = 0;               // of the token that is drawn
+  std::span<const float> logits;        // [vocab], soft-capped
+  std::span<const uint32_t> counts;     // [vocab], or empty: no token has occurred
+  std::span<const uint32_t> drafts;     // tokens that count as well
+  std::span<const uint32_t> suppress;   // never drawn
+  uint32_t position = 0;                // of the token that is drawn
+  std::span<const uint32_t> mask = {};  // bits of those that may be drawn, or empty: all may
 };
 
 /// The token, or nothing where every logit is -inf or NaN. Reads the seed and the sampling fields

@@ -28,6 +28,7 @@ struct SamplePass {
   const std::string& label;
   uint32_t n_rows;  // of logits
   shaders::SamplePush push;
+  bool masked = false;
 
   void add(const graph::KernelDesc& kernel, Spread spread,
            std::vector<graph::Tensor> tensors) const;

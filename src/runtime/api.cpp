@@ -59,6 +59,7 @@ runtime::GenerateRequest to_request(const GenerateOptions& options,
   request.stop_ids = options.stop_ids;
   request.max_drafts = options.max_drafts;
   request.n_drafts = options.n_drafts;
+  request.mask = options.mask;
   if (!options.ignore_end && tokenizer != nullptr) {
     request.stop_ids.insert(request.stop_ids.end(), tokenizer->end_ids().begin(),
                             tokenizer->end_ids().end());

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <optional>
 
-#include "kimberlite/kimberlite.hpp"
+#include "kimberlite/generation.hpp"
 
 namespace kimberlite::runtime {
 

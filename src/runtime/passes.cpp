@@ -56,7 +56,7 @@ void Passes::add_drafts(graph::Graph& graph, uint32_t n_drafts) const {
     const bool is_last = i + 1 == n_drafts;
     model::add_draft_step(graph, drafter.config(), drafter.weights(), engine_->weights(), state,
                           logits, /*keep_hidden=*/!is_last);
-    kernels::add_sample_draft(graph, inputs, i, sequence_->draft_column(),
+    kernels::add_sample_draft(graph, inputs, i, {sequence_->draft_column(), sequence_->drafts()},
                               fmt::format("draft{}.sample", i));
     state.token = sequence_->draft_column();
   }
@@ -78,7 +78,9 @@ void Passes::add_sampling(graph::Graph& graph, const PassKey& key) const {
     options.hidden = sequence_->hidden(key.n_columns);
     options.hidden_next = {sequence_->draft_input(), engine_->config().width};
   }
-  kernels::add_sample_accept(graph, sample_inputs(key.n_columns), outputs, options, "sample");
+  kernels::SampleInputs inputs = sample_inputs(key.n_columns);
+  if (key.masked) inputs.mask = sequence_->masks(key.n_columns);
+  kernels::add_sample_accept(graph, inputs, outputs, options, "sample");
 }
 
 graph::Graph Passes::build(const PassKey& key) const {

@@ -32,7 +32,8 @@ struct PassKey {
   PassEnd end = PassEnd::cache;
   uint32_t n_columns = 1;
   bool profiled = false;
-  uint32_t agree = 0;  // of accept: kernels::AcceptOptions
+  uint32_t agree = 0;   // of accept: kernels::AcceptOptions
+  bool masked = false;  // of step and accept: Sequence::masks() says what may be drawn
   auto operator<=>(const PassKey&) const = default;
 };
 

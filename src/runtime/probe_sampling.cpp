@@ -134,10 +134,11 @@ ProbeCheck make_draft_check(ProbeMemory& memory) {
       memory.add(columns.data(), columns.size() * sizeof(shaders::Column), DType::u32,
                  Shape{kRoundColumns, 4}),
       memory.add(&c.round.state, sizeof(c.round.state), DType::u32, Shape{1, kStateWords}),
-      memory.add(c.counts, Shape{1, kVocab}), Tensor{}};
+      memory.add(c.counts, Shape{1, kVocab})};
   const std::array drafter_logits{memory.add(c.logits_of(0), Shape{1, kVocab}),
                                   memory.add(c.logits_of(1), Shape{1, kVocab})};
-  const Tensor next = memory.add_output(DType::u32, Shape{1, 4});
+  const kernels::DraftOutputs drafted{memory.add_output(DType::u32, Shape{1, 4}),
+                                      memory.add_output(DType::u32, Shape{1, 2})};
   const kernels::HostAdvance after = kernels::advance_on_host(c.round);
   KL_CHECK(after.tokens.size() == 3 && after.report.has_value(), "two drafts that are right");
   const kernels::SampleOutputs outputs{memory.add_output(DType::u32, Shape{1, 3}),
@@ -150,7 +151,7 @@ ProbeCheck make_draft_check(ProbeMemory& memory) {
     for (uint32_t i = 0; i < drafter_logits.size(); ++i) {
       kernels::SampleInputs drafter = inputs;
       drafter.logits = drafter_logits[i];
-      kernels::add_sample_draft(graph, drafter, i, next, "draft");
+      kernels::add_sample_draft(graph, drafter, i, drafted, "draft");
     }
     kernels::add_sample_accept(graph, inputs, outputs, options, "accept");
   };

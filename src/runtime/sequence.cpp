@@ -3,8 +3,11 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/numeric.hpp"
 #include "kernels/attention.hpp"
+#include "kimberlite/generation.hpp"
 #include "runtime/kv_cache.hpp"
+#include "shaders/sample.h"
 
 namespace kimberlite::runtime {
 namespace {
@@ -66,7 +69,22 @@ Status Sequence::add_drafting() {
   KL_ASSIGN(hidden_, f32(kernels::kMaxDecodeColumns, width, "hidden states"));
   KL_ASSIGN(draft_input_, f32(1, 2 * width, "draft input"));
   KL_ASSIGN(draft_column_, add(4, MemoryKind::device, DType::u32, Shape{1, 4}, "draft column"));
+  KL_ASSIGN(drafts_,
+            add(kMaxDrafts, MemoryKind::readback, DType::u32, Shape{kMaxDrafts}, "drafts"));
   return {};
+}
+
+Status Sequence::make_masks() {
+  if (masks_.valid()) return {};
+  constexpr uint64_t n = kernels::kMaxDecodeColumns;
+  const uint64_t n_words = div_up(uint64_t{engine_->config().n_vocab}, uint64_t{32});
+  KL_ASSIGN(masks_, add(n * n_words, MemoryKind::upload, DType::u32, Shape{n, n_words}, "masks"));
+  return {};
+}
+
+std::span<uint32_t> Sequence::mask(uint32_t column) const {
+  auto* words = reinterpret_cast<uint32_t*>(masks_.buffer->mapped());
+  return std::span(words, masks_.n_elements()).subspan(column * masks_.shape[1], masks_.shape[1]);
 }
 
 Tensor Sequence::host_columns(uint32_t n) const { return host_columns_.rows(0, n); }
@@ -112,6 +130,13 @@ int32_t Sequence::read_token(uint32_t index) const {
   std::memcpy(&token, ring_.buffer->mapped() + (index % kRingTokens) * sizeof(token),
               sizeof(token));
   return token;
+}
+
+std::optional<int32_t> Sequence::read_draft(uint32_t index) const {
+  uint32_t draft = 0;
+  std::memcpy(&draft, drafts_.buffer->mapped() + index * sizeof(draft), sizeof(draft));
+  if (draft == shaders::kNoDraft) return std::nullopt;
+  return static_cast<int32_t>(draft);
 }
 
 }  // namespace kimberlite::runtime

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -38,6 +39,11 @@ class Sequence {
   [[nodiscard]] const graph::Tensor& draft_input() const { return draft_input_; }
   /// u32 [1, 4]: the last draft, beside its place in columns().
   [[nodiscard]] const graph::Tensor& draft_column() const { return draft_column_; }
+  /// u32 [kMaxDrafts]: the drafts of a round for read_draft().
+  [[nodiscard]] const graph::Tensor& drafts() const { return drafts_; }
+  /// u32 [n, (n_vocab + 31) / 32]: which tokens the columns may draw, n up to kMaxDecodeColumns.
+  /// After make_masks().
+  [[nodiscard]] graph::Tensor masks(uint32_t n) const { return masks_.rows(0, n); }
   [[nodiscard]] const graph::Tensor& state() const { return state_; }    // SequenceState
   [[nodiscard]] const graph::Tensor& counts() const { return counts_; }  // u32 [1, n_vocab]
   [[nodiscard]] const graph::Tensor& suppressed() const {
@@ -52,12 +58,18 @@ class Sequence {
   Status start(const shaders::SequenceState& state, const shaders::Column& column);
   /// How often each token of `history` occurs, for the penalties.
   Status write_counts(std::span<const int32_t> history);
+  /// Memory for masks, once there is a use for it. Errors: out_of_memory.
+  Status make_masks();
+  /// The bits of a column's mask, for the host to write while nothing runs.
+  [[nodiscard]] std::span<uint32_t> mask(uint32_t column) const;
   /// Logits of the last pass with n columns.
   Status read_logits(uint32_t n, std::vector<float>& values);
 
   /// What the last finished step left.
   [[nodiscard]] shaders::SequenceReport read_report() const;
   [[nodiscard]] int32_t read_token(uint32_t index) const;  // the index-th emitted token
+  /// The round's draft number `index`; nothing where it is of no use.
+  [[nodiscard]] std::optional<int32_t> read_draft(uint32_t index) const;
 
  private:
   Result<graph::Tensor> add(uint64_t n_words, vk::MemoryKind kind, graph::DType dtype,
@@ -72,6 +84,8 @@ class Sequence {
   graph::Tensor hidden_;
   graph::Tensor draft_input_;
   graph::Tensor draft_column_;
+  graph::Tensor drafts_;
+  graph::Tensor masks_;
   graph::Tensor logits_;
   graph::Tensor state_;
   graph::Tensor counts_;

@@ -27,13 +27,10 @@ double submission_bound_seconds(const vk::Caps& caps) {
 }
 
 constexpr std::array kRound{PassEnd::draft, PassEnd::verify, PassEnd::accept};
+constexpr std::array kStep{PassEnd::step};
 
-/// `agree` is part of acceptance alone.
-PassKey round_key(PassEnd end, uint32_t n_drafts, uint32_t agree) {
-  return {.end = end,
-          .n_columns = n_drafts + 1,
-          .profiled = false,
-          .agree = end == PassEnd::accept ? agree : 0};
+std::span<const PassEnd> round_parts(uint32_t n_drafts) {
+  return n_drafts == 0 ? std::span<const PassEnd>(kStep) : kRound;
 }
 
 StopReason stop_reason(uint32_t done, int32_t token, const text::Tokenizer* tokenizer) {
@@ -246,32 +243,63 @@ Status Session::begin_generation(const GenerateRequest& request) {
   return sequence_.start(state, {static_cast<uint32_t>(tokens_.back()), n_cached_, 0, 1});
 }
 
+Result<const graph::Executable*> Session::round_part(PassEnd end, uint32_t n_drafts,
+                                                     const GenerateRequest& request) {
+  const bool samples = end == PassEnd::step || end == PassEnd::accept;
+  return passes_.get({.end = end,
+                      .n_columns = n_drafts + 1,
+                      .profiled = false,
+                      .agree = end == PassEnd::accept ? request.agree : 0,
+                      .masked = samples && request.mask != nullptr});
+}
+
 /// Records what the generation may replay, so that nothing is recorded between its tokens.
 Status Session::record_rounds(const GenerateRequest& request) {
-  KL_TRY(passes_.get({PassEnd::step, 1}));
+  if (request.mask) KL_TRY(sequence_.make_masks());
+  KL_TRY(round_part(PassEnd::step, 0, request));
   if (engine_->drafter() == nullptr) return {};
   const uint32_t first = request.n_drafts.value_or(1);
   const uint32_t last = request.n_drafts.value_or(request.max_drafts);
   for (uint32_t n_drafts = std::max(first, 1u); n_drafts <= last; ++n_drafts) {
-    for (const PassEnd end : kRound) KL_TRY(passes_.get(round_key(end, n_drafts, request.agree)));
+    for (const PassEnd end : kRound) KL_TRY(round_part(end, n_drafts, request));
   }
   return {};
 }
 
-/// A plain step without drafts, a round with them: one submission either way.
-Result<uint64_t> Session::submit_round(uint32_t n_drafts, uint32_t agree) {
+/// What may be drawn at the pending token and behind each draft, until a draft may not come: what
+/// is drawn behind that one is of no use.
+void Session::write_masks(uint32_t n_drafts, const TokenMask& mask) {
+  std::vector<int32_t> tokens = tokens_;
+  for (uint32_t column = 0;; ++column) {
+    const std::span<uint32_t> allowed = sequence_.mask(column);
+    std::ranges::fill(allowed, 0);
+    mask(tokens, allowed);
+    if (column == n_drafts) return;
+    const std::optional<int32_t> draft = sequence_.read_draft(column);
+    if (!draft) return;
+    const auto id = static_cast<uint32_t>(*draft);
+    if ((allowed[id / 32] >> (id % 32) & 1) == 0) return;
+    tokens.push_back(*draft);
+  }
+}
+
+/// A plain step without drafts, a round with them: one submission either way, or, where the host
+/// says which tokens may come, the drafts and then the rest.
+Status Session::run_round(uint32_t n_drafts, const GenerateRequest& request) {
+  vk::Device& device = engine_->device();
   std::array<VkCommandBuffer, kRound.size()> commands{};
   size_t n_commands = 0;
-  if (n_drafts == 0) {
-    KL_ASSIGN(const graph::Executable* step, passes_.get({PassEnd::step, 1}));
-    commands[n_commands++] = step->commands();
-  } else {
-    for (const PassEnd end : kRound) {
-      KL_ASSIGN(const graph::Executable* part, passes_.get(round_key(end, n_drafts, agree)));
+  for (const PassEnd end : round_parts(n_drafts)) {
+    KL_ASSIGN(const graph::Executable* part, round_part(end, n_drafts, request));
+    if (end == PassEnd::draft && request.mask) {
+      KL_TRY(run(*part));
+    } else {
       commands[n_commands++] = part->commands();
     }
   }
-  return engine_->device().submit(std::span(commands).first(n_commands));
+  if (request.mask) write_masks(n_drafts, request.mask);
+  KL_ASSIGN(const uint64_t value, device.submit(std::span(commands).first(n_commands)));
+  return device.wait(value);
 }
 
 Result<StopReason> Session::run_rounds(const GenerateRequest& request, Generated& out,
@@ -284,8 +312,7 @@ Result<StopReason> Session::run_rounds(const GenerateRequest& request, Generated
     const auto n_pending = static_cast<uint32_t>(tokens_.size());
     KL_TRY(cache_.commit(std::min(n_pending + n_drafts, context())));
     const auto round_start = Clock::now();
-    KL_ASSIGN(const uint64_t value, submit_round(n_drafts, request.agree));
-    KL_TRY(engine_->device().wait(value));
+    KL_TRY(run_round(n_drafts, request));
     const shaders::SequenceReport report = sequence_.read_report();
     n_written_ = std::max(n_written_, n_pending + report.n_drafts);
     drafting_.record({.k = n_drafts,

@@ -45,6 +45,7 @@ struct GenerateRequest {
   uint32_t max_drafts = kMaxDrafts;
   std::optional<uint32_t> n_drafts;
   uint32_t agree = 0;  // kernels::AcceptOptions; with anything but 0 the tokens are worthless
+  TokenMask mask;      // unset: every token may come
 };
 
 struct Generated {
@@ -102,7 +103,10 @@ class Session {
                                 const std::function<bool(int32_t)>& on_token);
   Status begin_generation(const GenerateRequest& request);
   Status record_rounds(const GenerateRequest& request);
-  Result<uint64_t> submit_round(uint32_t n_drafts, uint32_t agree);
+  Result<const graph::Executable*> round_part(PassEnd end, uint32_t n_drafts,
+                                              const GenerateRequest& request);
+  Status run_round(uint32_t n_drafts, const GenerateRequest& request);
+  void write_masks(uint32_t n_drafts, const TokenMask& mask);
 
   Engine* engine_;  // Borrowed from the model.
   KvCache cache_;

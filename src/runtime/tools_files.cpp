@@ -10,6 +10,7 @@
 #include "kimberlite/tools.hpp"
 #include "model/config.hpp"
 #include "model/weights.hpp"
+#include "runtime/drafter.hpp"
 #include "text/utf8.hpp"
 #include "text/vocabulary.hpp"
 
@@ -121,8 +122,8 @@ std::string text_or_empty(const formats::GgufFile& file, std::string_view key) {
 }
 
 /// What Model::open would find before it looks for a device, or "".
-std::string why_unsupported(const formats::GgufFile& file) {
-  const auto config = model::read_config(file);
+std::string why_unsupported(const formats::GgufFile& file,
+                            const Result<model::ModelConfig>& config) {
   if (!config.ok()) return config.error().message;
   const auto weights = model::Weights::plan(file, *config, vk::Caps{}, {}, config->n_layers);
   if (!weights.ok()) return weights.error().message;
@@ -147,7 +148,12 @@ Result<FileInfo> inspect_file(const std::string& path) {
     info.n_bytes += tensor.data.size();
     info.n_parameters += tensor.n_elements();
   }
-  info.unsupported = why_unsupported(file);
+  const auto config = model::read_config(file);
+  info.unsupported = why_unsupported(file, config);
+  if (!config.ok()) return info;
+  const runtime::DrafterSearch search = runtime::find_drafter(path, *config);
+  if (search.drafter) info.drafter = search.drafter->path();
+  info.no_drafter = search.reason;
   return info;
 }
 

@@ -29,6 +29,16 @@ class Pebble(cli_test.CliTest):
                 self.assertTrue(drafted["mtp"]["drafter"].endswith("mtp-pebble-Q8_0.gguf"))
         self.assertGreater(drafted["mtp"]["accepted"], 0)
 
+    def test_show_names_the_drafter(self):
+        text = self.ok("show").decode()
+        self.assertRegex(text, r"MTP +on, drafts by .*mtp-pebble-Q8_0\.gguf\n")
+        shown = self.ok_json("show", "--json")
+        self.assertIn("mtp-pebble-Q8_0.gguf", shown["drafter"])
+        self.assertEqual(shown["no_drafter"], "")
+        alone = self.ok_json("show", self.model, "--json")
+        self.assertEqual(alone["drafter"], "")
+        self.assertNotEqual(alone["no_drafter"], "")
+
     def test_which_drafter(self):
         lone = self.folder / "lone.gguf"
         shutil.copy(MODEL / "pebble-Q8_0.gguf", lone)

@@ -73,7 +73,8 @@ class DraftRoundTest : public SamplePassTest {
  protected:
   /// The device memory of one sequence with up to 8 columns.
   struct Memory {
-    Tensor columns, logits, state, counts, ring, report, next, suppress, hidden, hidden_next;
+    Tensor columns, logits, state, counts, ring, report, next, drafts, suppress, hidden,
+        hidden_next;
   };
   Memory memory_;
   std::vector<float> hidden_ = random_values(8 * kWidth, 5);
@@ -98,6 +99,7 @@ class DraftRoundTest : public SamplePassTest {
     m.ring = blank(1, kRing);
     m.report = blank(1, kReportWords);
     m.next = blank(1, 4);
+    m.drafts = blank(1, 8);
     m.suppress = upload(std::vector<uint32_t>{3, 90}, Shape{2});
     m.hidden = upload(hidden_, Shape{8, kWidth});
     m.hidden_next = poisoned(DType::f32, Shape{1, 2 * kWidth});
@@ -108,7 +110,7 @@ class DraftRoundTest : public SamplePassTest {
       accepts_.push_back(record(accept));
       if (i == 7) break;
       Graph draft(caps_);
-      add_sample_draft(draft, inputs(1, 8), i, m.next, "draft");
+      add_sample_draft(draft, inputs(1, 8), i, {m.next, m.drafts}, "draft");
       drafts_.push_back(record(draft));
     }
     Graph step(caps_);
@@ -173,6 +175,8 @@ class DraftRoundTest : public SamplePassTest {
         replay(drafts_[i]);
         const Column draft = read_columns()[i + 1];
         EXPECT_EQ(download_u32(memory_.next), as_words(std::vector{draft}));
+        EXPECT_EQ(download_u32(memory_.drafts)[i],
+                  draft.is_active != 0 ? draft.token : shaders::kNoDraft);
       }
       std::vector<std::vector<float>> logits;
       for (uint32_t i = 0; i <= n_drafts; ++i) logits.push_back(logits_of(1, read_columns()[i]));

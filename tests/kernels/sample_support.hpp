@@ -21,6 +21,7 @@ struct Batch {
   std::vector<shaders::SequenceState> states;  // [n_sequences]
   std::vector<std::vector<uint32_t>> counts;   // [n_sequences][vocab]
   std::vector<uint32_t> suppress;
+  std::vector<std::vector<uint32_t>> masks;  // [n][(vocab + 31) / 32], or empty
 
   void add_column(std::vector<float> row, const SamplingSettings& settings, uint32_t position) {
     vocab = static_cast<uint32_t>(row.size());
@@ -38,7 +39,12 @@ struct Batch {
   /// What the host draws for a column, without drafts.
   [[nodiscard]] std::optional<uint32_t> expected(size_t column) const {
     const shaders::Column& c = columns[column];
-    const HostSample in{logits[column], counts[c.sequence], {}, suppress, c.position + 1};
+    const HostSample in{logits[column],
+                        counts[c.sequence],
+                        {},
+                        suppress,
+                        c.position + 1,
+                        masks.empty() ? std::span<const uint32_t>() : masks[column]};
     return sample_on_host(in, states[c.sequence]);
   }
 };
@@ -69,6 +75,8 @@ class SamplePassTest : public testing::GpuTest {
     in.counts = upload(flat(batch.counts), graph::Shape{n_sequences, batch.vocab});
     if (!batch.suppress.empty())
       in.suppress = upload(batch.suppress, graph::Shape{batch.suppress.size()});
+    if (!batch.masks.empty())
+      in.mask = upload(flat(batch.masks), graph::Shape{n, batch.masks[0].size()});
     return in;
   }
 

@@ -169,6 +169,27 @@ TEST_F(SampleTest, DrawsWhatTheOracleDrawsWhereEveryTokenIsListed) {
   for (size_t c = 0; c < tokens.size(); ++c) EXPECT_EQ(tokens[c], batch.expected(c)) << c;
 }
 
+/// Each column has a mask of its own; vocabularies end inside a word, at its end and behind it.
+TEST_F(SampleTest, DrawsWhatTheMaskAllows) {
+  Random random(5);
+  for (const uint32_t vocab : {31u, 32u, 33u, 1025u, 5003u}) {
+    for (int i = 0; i < 6; ++i) {
+      Batch batch = make_batch(vocab, 8, random);
+      for (uint32_t c = 0; c < 8; ++c) {
+        std::vector<uint32_t>& mask = batch.masks.emplace_back((vocab + 31) / 32);
+        for (uint32_t& word : mask) word = c % 2 == 0 ? random() & random() : random() & 1u << 31;
+      }
+      batch.masks[7].assign(batch.masks[7].size(), 0);
+      batch.masks[6].assign(batch.masks[6].size(), UINT32_MAX);
+      const std::vector<uint32_t> tokens = draw(batch);
+      for (uint32_t c = 0; c < 8; ++c) {
+        ASSERT_EQ(tokens[c], batch.expected(c).value_or(0)) << vocab << ", column " << c;
+      }
+      ASSERT_FALSE(batch.expected(7).has_value());
+    }
+  }
+}
+
 TEST_F(SampleTest, ColumnsDoNotDependOnTheirNumber) {
   Random random(3);
   const Batch together = make_batch(2100, 8, random);

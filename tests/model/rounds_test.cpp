@@ -2,6 +2,7 @@
 // emits the same tokens. The drafters here have random weights and are right about never, or, where
 // the noise of a high temperature decides alone, about always.
 #include <fmt/format.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -170,6 +171,60 @@ class RoundTest : public ::testing::Test {
   static inline Golden* golden_ = nullptr;
   static inline Pair* pair_ = nullptr;
 };
+
+/// A third of the tokens may come, others after each text.
+void allow_a_third(std::span<const int32_t> tokens, std::span<uint32_t> allowed) {
+  const auto last = static_cast<uint32_t>(tokens.back());
+  for (uint32_t word = 0; word < allowed.size(); ++word) {
+    for (uint32_t bit = 0; bit < 32; ++bit) {
+      const uint32_t hash = (word * 32 + bit) * 2654435761u ^ (last + 7) * 40503u;
+      if ((hash >> 8) % 3 == 0) allowed[word] |= 1u << bit;
+    }
+  }
+}
+
+TEST_F(RoundTest, DraftsAndMasksAgree) {
+  const auto session = pair_->session();
+  for (const float temperature : {0.0f, 1.0f}) {
+    GenerateRequest request = request_of(temperature, 9, 24);
+    const auto emitted = [&](std::optional<uint32_t> n_drafts) {
+      request.n_drafts = n_drafts;
+      require_value(session->sync(golden_->tokens, {}));
+      return require_value(session->generate(request, {})).tokens;
+    };
+    const std::vector<int32_t> free = emitted(3);
+    request.mask = allow_a_third;
+    const std::vector<int32_t> masked = emitted(0);
+    EXPECT_NE(masked, free);
+    std::vector<int32_t> text = golden_->tokens;
+    for (const int32_t token : masked) {
+      std::vector<uint32_t> allowed((pair_->engine().config().n_vocab + 31) / 32);
+      allow_a_third(text, allowed);
+      EXPECT_TRUE(allowed[static_cast<uint32_t>(token) / 32] >> (token % 32) & 1) << token;
+      text.push_back(token);
+    }
+    for (const uint32_t n : {2u, 7u}) EXPECT_EQ(emitted(n), masked) << n;
+    EXPECT_EQ(emitted(std::nullopt), masked);
+    request.mask = nullptr;
+    EXPECT_EQ(emitted(3), free);
+  }
+}
+
+TEST_F(RoundTest, AMaskThatAllowsNothingIsAnError) {
+  const auto session = pair_->session();
+  for (const uint32_t n : {0u, 3u}) {
+    GenerateRequest request = request_of(0, 9, 64);
+    request.n_drafts = n;
+    request.mask = [&](std::span<const int32_t> tokens, std::span<uint32_t> allowed) {
+      if (tokens.size() < golden_->tokens.size() + 5) allow_a_third(tokens, allowed);
+    };
+    require_value(session->sync(golden_->tokens, {}));
+    const auto generated = session->generate(request, {});
+    ASSERT_FALSE(generated.ok());
+    EXPECT_THAT(generated.error().message, ::testing::HasSubstr("no token can be sampled"));
+    EXPECT_EQ(session->tokens().size(), golden_->tokens.size() + 5);
+  }
+}
 
 TEST_F(RoundTest, OneSubmissionAndNothingElse) {
   const auto session = pair_->session();
