@@ -185,7 +185,8 @@ void allow_a_third(std::span<const int32_t> tokens, std::span<uint32_t> allowed)
 
 TEST_F(RoundTest, DraftsAndMasksAgree) {
   const auto session = pair_->session();
-  for (const float temperature : {0.0f, 1.0f}) {
+  // Where noise alone decides, the drafts that may come are right.
+  for (const float temperature : {0.0f, 1e6f}) {
     GenerateRequest request = request_of(temperature, 9, 24);
     const auto emitted = [&](std::optional<uint32_t> n_drafts) {
       request.n_drafts = n_drafts;
