@@ -234,7 +234,7 @@ int bench_model(const BenchArguments& arguments) {
 }
 
 int bench(const BenchArguments& arguments) {
-  if (arguments.kernel.empty() == arguments.model.model.empty()) {
+  if (!arguments.kernel.empty() && !arguments.model.model.empty()) {
     return fail_usage("give either MODEL or --kernel");
   }
   if (arguments.kernel.empty()) return bench_model(arguments);

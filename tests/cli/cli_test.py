@@ -345,7 +345,7 @@ class Usage(CliTest):
         self.fails(1, *hi, "-p", "again", says=["-p"])
         self.fails(1, "run", self.model, "-f", self.folder / "no.txt", says=["no.txt"])
         self.fails(1, "run", self.model, says=["stdin", "empty"])
-        self.fails(1, "bench", says=["--kernel"])
+        self.fails(1, "bench", self.model, "--kernel", "matvec", says=["either MODEL or --kernel"])
         self.fails(1, "eval", "generate", self.model, says=["--tokens"])
         self.fails(1, "eval", "generate", self.model, "--tokens", "2,x", says=["2,x"])
 
