@@ -29,11 +29,20 @@ std::vector<double> widen(std::string_view bytes) {
   return values;
 }
 
+struct ValueType {
+  size_t n_bytes;
+  std::vector<double> (*widen_all)(std::string_view);
+};
+const std::map<std::string, ValueType> kTypes = {{"float32", {4, widen<float>}},
+                                                 {"float64", {8, widen<double>}},
+                                                 {"uint8", {1, widen<uint8_t>}},
+                                                 {"uint16", {2, widen<uint16_t>}}};
+
 Result<GoldenArray> read_array(const std::string& name, const json& entry, std::string_view blob) {
   GoldenArray array;
   array.shape = entry.at("shape").get<std::vector<size_t>>();
-  const bool wide = entry.at("type") == "float64";
-  size_t n_bytes = wide ? 8 : 4;
+  const auto& [n_value_bytes, widen_all] = kTypes.at(entry.at("type").get<std::string>());
+  size_t n_bytes = n_value_bytes;
   for (const size_t extent : array.shape) n_bytes *= extent;
   const auto offset = entry.at("offset").get<size_t>();
   if (offset > blob.size() || n_bytes > blob.size() - offset) {
@@ -41,7 +50,7 @@ Result<GoldenArray> read_array(const std::string& name, const json& entry, std::
                                                   n_bytes, offset, blob.size())};
   }
   const std::string_view bytes = blob.substr(offset, n_bytes);
-  array.values = wide ? widen<double>(bytes) : widen<float>(bytes);
+  array.values = widen_all(bytes);
   return array;
 }
 

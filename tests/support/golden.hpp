@@ -1,5 +1,6 @@
 // Reads tests/golden: what the official implementation computed on the tiny models, and the plain
-// tables beside them. Written by tools/reference/make_golden.py.
+// tables beside them. Written by tools/reference/make_golden.py
+// and make_media_golden.py.
 #pragma once
 
 #include <cstddef>
@@ -17,7 +18,7 @@ namespace kimberlite::testing {
 /// One array of a golden file, row-major, slowest axis first.
 struct GoldenArray {
   std::vector<size_t> shape;
-  std::vector<double> values;  // float32 arrays are widened, exactly
+  std::vector<double> values;  // narrower types are widened, exactly
 
   /// Row `index` of the first axis as float32.
   [[nodiscard]] std::vector<float> row(size_t index) const;
@@ -26,7 +27,7 @@ struct GoldenArray {
 };
 
 /// NAME.json and NAME.bin. Any name of tests/golden may be loaded; the members from `seed` on are
-/// empty for files that hold no model ("rope", "hash"), whose header has the rest.
+/// empty for files that hold no model ("rope", "hash", "media"), whose header has the rest.
 struct Golden {
   std::string name;
   nlohmann::json header;

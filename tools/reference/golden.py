@@ -5,14 +5,15 @@ import os
 
 import numpy as np
 
+KINDS = {"float32": "<f4", "float64": "<f8", "uint8": "|u1", "uint16": "<u2"}
 
 def write_golden(folder, name, header, arrays):
-    """`arrays`: {name: float32 or float64 array}. The header gets "arrays": {name: shape, type,
+    """`arrays`: {name: array of one of KINDS}. The header gets "arrays": {name: shape, type,
     offset in bytes}. Returns the bytes of both files."""
     header = dict(header, arrays={})
     blob = b""
     for key, values in arrays.items():
-        kind = {"float32": "<f4", "float64": "<f8"}[values.dtype.name]
+        kind = KINDS[values.dtype.name]
         header["arrays"][key] = {
             "shape": list(values.shape),
             "type": values.dtype.name,
