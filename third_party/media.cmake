@@ -4,7 +4,7 @@
 
 add_library(kimberlite_media_libraries INTERFACE)
 
-# kimberlite_media_library(NAME FOR what it reads PACKAGE of Debian HEADER file LIBRARIES names
+# kimberlite_media_library(NAME FOR what it brings PACKAGE of Debian HEADER file LIBRARIES names
 # SUFFIXES folders of the header)
 function(kimberlite_media_library name)
   cmake_parse_arguments(MEDIA "" "FOR;PACKAGE;HEADER" "LIBRARIES;SUFFIXES" ${ARGN})
@@ -26,7 +26,7 @@ function(kimberlite_media_library name)
       set(level STATUS)
     endif()
     list(JOIN missing ", " missing)
-    message(${level} "This build reads no ${MEDIA_FOR}: not found: ${missing} (${MEDIA_PACKAGE})")
+    message(${level} "This build has no ${MEDIA_FOR}: not found: ${missing} (${MEDIA_PACKAGE})")
     target_compile_definitions(kimberlite_media_libraries INTERFACE KIMBERLITE_${name}=0)
     return()
   endif()
@@ -37,12 +37,15 @@ function(kimberlite_media_library name)
   target_compile_definitions(kimberlite_media_libraries INTERFACE KIMBERLITE_${name}=1)
 endfunction()
 
-kimberlite_media_library(PNG FOR "PNG" PACKAGE libpng-dev HEADER png.h LIBRARIES png16)
-kimberlite_media_library(JPEG FOR "JPEG" PACKAGE libjpeg-dev HEADER jpeglib.h LIBRARIES jpeg)
-kimberlite_media_library(WEBP FOR "WebP" PACKAGE libwebp-dev HEADER webp/demux.h
+kimberlite_media_library(PNG FOR "PNG pictures" PACKAGE libpng-dev HEADER png.h LIBRARIES png16)
+kimberlite_media_library(JPEG FOR "JPEG pictures" PACKAGE libjpeg-dev HEADER jpeglib.h LIBRARIES jpeg)
+kimberlite_media_library(WEBP FOR "WebP pictures" PACKAGE libwebp-dev HEADER webp/demux.h
                          LIBRARIES webpdemux webp)
-kimberlite_media_library(STB FOR "BMP, GIF" PACKAGE libstb-dev HEADER stb_image.h SUFFIXES stb)
+kimberlite_media_library(STB FOR "BMP and GIF pictures" PACKAGE libstb-dev HEADER stb_image.h
+                         SUFFIXES stb)
 kimberlite_media_library(SNDFILE FOR "sounds" PACKAGE libsndfile1-dev HEADER sndfile.h
                          LIBRARIES sndfile)
 kimberlite_media_library(SAMPLERATE FOR "sounds of other rates than 16 kHz"
                          PACKAGE libsamplerate0-dev HEADER samplerate.h LIBRARIES samplerate)
+kimberlite_media_library(OPENSSL FOR "hashes of pictures and sounds" PACKAGE libssl-dev
+                         HEADER openssl/evp.h LIBRARIES crypto)
