@@ -1,5 +1,5 @@
 # tests/NAME/fuzz_WHAT.cpp -> program fuzz_WHAT and test fuzz.WHAT: one minute, from the seeds in
-# tests/NAME/seeds where there are some. New inputs are kept in the build folder.
+# tests/NAME/seeds or tests/golden/NAME where there are some. New inputs are kept in the build folder.
 
 set(KIMBERLITE_FUZZ_SECONDS 60 CACHE STRING "How long each fuzz target runs as a test")
 file(GLOB targets CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*/fuzz_*.cpp)
@@ -10,7 +10,7 @@ foreach(source ${targets})
   add_executable(${program} ${source})
   target_include_directories(${program} PRIVATE ${PROJECT_SOURCE_DIR} ${CMAKE_CURRENT_SOURCE_DIR})
   target_link_libraries(${program} PRIVATE kimberlite_options)
-  foreach(layer base formats text)
+  foreach(layer base formats text media)
     if(TARGET kimberlite_${layer})
       target_link_libraries(${program} PRIVATE kimberlite_${layer})
     endif()
@@ -18,10 +18,13 @@ foreach(source ${targets})
   target_link_options(${program} PRIVATE -fsanitize=fuzzer)
   set(corpus ${CMAKE_BINARY_DIR}/corpus/${what})
   file(MAKE_DIRECTORY ${corpus})
+  get_filename_component(name ${folder} NAME)
   set(seeds "")
-  if(EXISTS ${folder}/seeds)
-    set(seeds ${folder}/seeds)
-  endif()
+  foreach(place ${folder}/seeds ${CMAKE_CURRENT_SOURCE_DIR}/golden/${name})
+    if(IS_DIRECTORY ${place})
+      list(APPEND seeds ${place})
+    endif()
+  endforeach()
   add_test(NAME fuzz.${what} COMMAND ${program} -max_total_time=${KIMBERLITE_FUZZ_SECONDS}
            -rss_limit_mb=2048 -timeout=10 -print_final_stats=1 ${corpus} ${seeds})
   math(EXPR timeout "${KIMBERLITE_FUZZ_SECONDS} + 120")

@@ -4,7 +4,7 @@
 
 set(headers ${CMAKE_BINARY_DIR}/portable-headers)
 file(MAKE_DIRECTORY ${headers})
-foreach(entry vulkan vk_video volk.h fmt nlohmann CLI)
+foreach(entry vulkan vk_video volk.h fmt nlohmann CLI stb)
   if(NOT EXISTS /usr/include/${entry})
     message(FATAL_ERROR "/usr/include/${entry} is missing: run tools/install.sh build")
   endif()
@@ -12,6 +12,7 @@ foreach(entry vulkan vk_video volk.h fmt nlohmann CLI)
 endforeach()
 set(VULKAN_INCLUDE_DIR ${headers})
 set(VOLK_INCLUDE_DIR ${headers})
+set(STB_INCLUDE_DIR ${headers}/stb)
 
 function(kimberlite_headers target)
   string(REPLACE "::" "_" plain ${target})
