@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 #include <iterator>
 #include <utility>
@@ -104,6 +105,11 @@ Status check_size(const ImageHeader& header, std::string_view name) {
     return Error{ErrorCode::bad_file,
                  fmt::format("{}: {} x {} pixels, at most {} million are read", name, header.width,
                              header.height, kMaxImagePixels / 1'000'000)};
+  }
+  if (std::max(header.width, header.height) > kMaxImageSide) {
+    return Error{ErrorCode::bad_file,
+                 fmt::format("{}: {} x {} pixels, at most {} a side are read", name, header.width,
+                             header.height, kMaxImageSide)};
   }
   return {};
 }

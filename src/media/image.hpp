@@ -17,8 +17,9 @@
 
 namespace kimberlite::media {
 
-/// The largest picture that is decoded, in pixels, checked in its header.
+/// The largest picture that is decoded, checked in its header: all of its pixels, and a side.
 inline constexpr uint64_t kMaxImagePixels = 100'000'000;
+inline constexpr uint32_t kMaxImageSide = 1'000'000;
 
 struct Image {
   uint32_t width = 0;
@@ -38,7 +39,8 @@ bool reads_image_type(ImageType type);
 Result<ImageType> find_image_type(std::span<const std::byte> bytes, std::string_view name);
 
 /// The picture, of animations the first frame. Errors: bad_file where it is damaged, cut off or
-/// larger than kMaxImagePixels; unsupported.
+/// larger than the limits above; unsupported. JPEG and PNG need a row beside the result,
+/// progressive and interlaced ones, WebP and BMP the picture once or twice more, GIF three times.
 Result<Image> decode_image(std::span<const std::byte> bytes, std::string_view name);
 
 /// decode_image of the mapped file at `path`. Errors: io as well.

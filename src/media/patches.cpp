@@ -36,10 +36,10 @@ class PatchSink final : public RowSink {
   explicit PatchSink(const PatchOptions& options) : options_(options) {}
 
   Status begin(const ImageHeader& header) override {
-    const PixelSize shown{header.shown_width(), header.shown_height()};
-    budget_ = options_.budget == kAutoImageBudget ? pick_budget(shown, options_.auto_at_most)
+    source_ = {header.shown_width(), header.shown_height()};
+    budget_ = options_.budget == kAutoImageBudget ? pick_budget(source_, options_.auto_at_most)
                                                   : options_.budget;
-    KL_ASSIGN(const PixelSize size, fit_to_budget(shown, budget_));
+    KL_ASSIGN(const PixelSize size, fit_to_budget(source_, budget_));
     resizer_.emplace(header, size.width, size.height);
     return {};
   }
@@ -52,6 +52,7 @@ class PatchSink final : public RowSink {
     patches.n_x = image.width / side;
     patches.n_y = image.height / side;
     patches.budget = budget_;
+    patches.source = source_;
     patches.values.resize(image.pixels.size());
     const bool planar = options_.order == PatchOrder::planar;
     const size_t channel_step = planar ? size_t{side} * side : 1;
@@ -76,6 +77,7 @@ class PatchSink final : public RowSink {
 
   PatchOptions options_;
   uint32_t budget_ = 0;
+  PixelSize source_;
   std::optional<Resizer> resizer_;
 };
 

@@ -54,6 +54,7 @@ struct Patches {
   uint32_t n_x = 0;
   uint32_t n_y = 0;
   uint32_t budget = 0;        // as asked for or picked
+  PixelSize source;           // the picture as shown, before resizing
   std::vector<float> values;  // [n_y * n_x, 3 * patch_side * patch_side], 0 to 1
 };
 

@@ -119,6 +119,15 @@ TEST(Image, HugeHeadersAreRefused) {
   expect_refused(patched("420.jpg", static_cast<size_t>(at), "\xea\x60\xea\x60"), "60000 x 60000");
 }
 
+TEST(Image, LongStripsAreRefused) {
+  // 1000001 x 1, with its checksum.
+  const Bytes file = patched(
+      "rgb.png", 16, {"\x00\x0f\x42\x41\x00\x00\x00\x01\x08\x02\x00\x00\x00\xf2\x7d\x6b\x21", 17});
+  if (!reads(file)) GTEST_SKIP() << "no PNG in this build";
+  EXPECT_THAT(decode_error(file),
+              AllOf(HasSubstr("1000001 x 1 "), HasSubstr("at most 1000000 a side")));
+}
+
 TEST(Image, CutOffFilesAreErrors) {
   for (const std::string& name : media_names(kAllEndings)) {
     const Bytes file = read_media(name);

@@ -4,6 +4,16 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+
+#if KIMBERLITE_JPEG
+#include <jpeglib.h>  // after <cstdio>, whose FILE it uses
+#endif
+
+#include "base/numeric.hpp"
+#include "base/os.hpp"
 #include "media/resize.hpp"
 #include "tests/media/media_files.hpp"
 
@@ -84,6 +94,67 @@ TEST(Patches, OfADecodedPictureAreTheSame) {
   }
 }
 
+#if KIMBERLITE_JPEG
+
+/// A JPEG of slopes that is never in memory as pixels.
+Bytes large_jpeg(uint32_t width, uint32_t height) {
+  jpeg_error_mgr errors = {};
+  jpeg_compress_struct info = {};
+  info.err = jpeg_std_error(&errors);
+  jpeg_create_compress(&info);
+  unsigned char* out = nullptr;
+  unsigned long n_bytes = 0;
+  jpeg_mem_dest(&info, &out, &n_bytes);
+  info.image_width = width;
+  info.image_height = height;
+  info.input_components = 3;
+  info.in_color_space = JCS_RGB;
+  jpeg_set_defaults(&info);
+  jpeg_start_compress(&info, TRUE);
+  std::vector<uint8_t> row(size_t{3} * width);
+  for (uint32_t y = 0; y < height; ++y) {
+    for (size_t i = 0; i < row.size(); ++i) row[i] = static_cast<uint8_t>((i + y) / 128);
+    JSAMPROW rows[1] = {row.data()};
+    jpeg_write_scanlines(&info, rows, 1);
+  }
+  jpeg_finish_compress(&info);
+  const auto bytes = std::as_bytes(std::span(out, n_bytes));
+  Bytes file(bytes.begin(), bytes.end());
+  jpeg_destroy_compress(&info);
+  std::free(out);
+  return file;
+}
+
+TEST(Patches, OfALargeJpegNeedLittleMemory) {
+  const Bytes file = large_jpeg(8000, 6000);
+  const uint64_t before = os::peak_resident_bytes();
+  const auto patches = decode_patches(file, "large.jpg", {.budget = 280});
+  ASSERT_TRUE(patches.ok()) << patches.error().message;
+  EXPECT_EQ(patches->n_x * patches->n_y, 19u * 14u);
+  // The pixels alone are 144 MB, the patches 7.4 MB.
+  EXPECT_LT(os::peak_resident_bytes() - before, 24 * kMiB);
+}
+
+#endif
+
+TEST(Patches, OfAPictureInTheRightSizeAreItsPixels) {
+  Image image{480, 336, std::vector<uint8_t>(size_t{3} * 480 * 336)};
+  for (size_t i = 0; i < image.pixels.size(); ++i) image.pixels[i] = static_cast<uint8_t>(i * 7);
+  const auto patches = make_patches(image, {.budget = 70, .patch_side = 16});
+  ASSERT_TRUE(patches.ok()) << patches.error().message;
+  ASSERT_EQ(patches->n_x, 30u);
+  ASSERT_EQ(patches->n_y, 21u);
+  for (size_t y = 0; y < 336; ++y) {
+    for (size_t x = 0; x < 480; ++x) {
+      const float* patch = patches->values.data() + (y / 16 * 30 + x / 16) * 768;
+      for (size_t c = 0; c < 3; ++c) {
+        const float value = patch[c * 256 + y % 16 * 16 + x % 16];
+        ASSERT_EQ(std::lround(value * 255), image.pixels[3 * (y * 480 + x) + c]) << x << " " << y;
+      }
+    }
+  }
+}
+
 TEST(Patches, OptionsThatNoProjectorTakes) {
   const Image image{1, 1, {0, 0, 0}};
   const auto message = [&](const PatchOptions& options) {
@@ -143,6 +214,8 @@ TEST(Budget, AutoIsTheSmallestThatKeepsThePixels) {
   const auto patches = make_patches({2, 1, {0, 0, 0, 9, 9, 9}}, {.budget = kAutoImageBudget});
   ASSERT_TRUE(patches.ok());
   EXPECT_EQ(patches->budget, 70u);
+  EXPECT_EQ(patches->source.width, 2u);
+  EXPECT_EQ(patches->source.height, 1u);
 }
 
 }  // namespace
