@@ -35,11 +35,12 @@ class AudioSource {
 /// libsamplerate from any rate to kSampleRate.
 class Resampler {
  public:
-  /// Errors: unsupported where there is no libsamplerate; out_of_memory.
+  /// Errors: unsupported where there is no libsamplerate.
   static Result<std::unique_ptr<Resampler>> make(uint32_t source_rate, std::string_view name);
   virtual ~Resampler() = default;
 
-  /// Appends to `out` what `in` makes known; all of the rest where it is the `last`.
+  /// Appends to `out` what `in` makes known; all of the rest where it is the `last`. Errors:
+  /// out_of_memory.
   virtual Status add(std::span<const float> in, bool last, std::vector<float>& out) = 0;
 };
 

@@ -103,6 +103,22 @@ TEST_F(SoundFiles, OtherRatesAreResampled) {
   }
 }
 
+TEST_F(SoundFiles, ResampledChunksJoinWithoutASeam) {
+  if (!resamples_audio()) GTEST_SKIP() << "no libsamplerate in this build";
+  // 19 s are a batch of chunks and some; 7919 is prime, so that its samples meet those of 16 kHz
+  // rarely.
+  for (const uint32_t rate : {7919u, 22050u}) {
+    const std::vector<float> samples = samples_of(float_wav(rate, sine(300, rate, rate * 19)));
+    ASSERT_EQ(samples.size(), 16000u * 19);
+    const std::vector<float> expected = sine(300, 16000, samples.size());
+    double largest = 0;
+    for (size_t i = 16000; i < 16000u * 18; ++i) {
+      largest = std::max(largest, std::abs(static_cast<double>(samples[i] - expected[i])));
+    }
+    EXPECT_LT(largest, 1e-5) << rate;
+  }
+}
+
 TEST_F(SoundFiles, WhatIsAboveEightKilohertzIsRemoved) {
   if (!resamples_audio()) GTEST_SKIP() << "no libsamplerate in this build";
   const std::vector<float> samples = samples_of(float_wav(48000, sine(9000, 48000, 48000)));
