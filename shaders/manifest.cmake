@@ -14,6 +14,8 @@ foreach(part inputs sum)  # of a mixture of experts
   kimberlite_module(residual_expert_${part}_workgroup SOURCE residual_norm.comp
                     DEFINES ${define} WORKGROUP_ROWS)
 endforeach()
+kimberlite_module(layer_norm SOURCE layer_norm.comp)
+kimberlite_module(layer_norm_workgroup SOURCE layer_norm.comp DEFINES WORKGROUP_ROWS)
 
 # gated activation
 kimberlite_module(geglu SOURCE geglu.comp)

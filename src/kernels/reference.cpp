@@ -119,6 +119,43 @@ Expected rms_norm(std::span<const float> x, std::span<const float> weight, float
   return norm_rows(exactly(x), weight, eps);
 }
 
+Expected layer_norm(const LayerNormArgs& args) {
+  const size_t width = args.weight.size();
+  const auto n = static_cast<double>(width);
+  Expected y;
+  std::vector<double> v(width), off(width);  // what is normed, and how far off it may be
+  for (size_t row = 0; row < args.x.size(); row += width) {
+    double mean = 0, magnitude = 0, squares = 0;
+    for (size_t i = 0; i < width; ++i) {
+      v[i] = args.x[row + i];
+      off[i] = std::abs(v[i]);
+      for (const auto& added : {args.shift, args.a.empty() ? args.a : args.a.subspan(row, width),
+                                args.b.empty() ? args.b : args.b.subspan(row, width)}) {
+        if (added.empty()) continue;
+        v[i] += added[i];
+        off[i] += std::abs(added[i]);
+      }
+      off[i] *= 2 * kRounding;
+      mean += v[i] / n;
+      magnitude += std::abs(v[i]) / n;
+    }
+    for (const double value : v) squares += (value - mean) * (value - mean) / n;
+    const double deviation = std::sqrt(squares + double{args.eps});
+    const double mean_off = (4 + roundings(width)) * kRounding * magnitude;
+    for (size_t i = 0; i < width; ++i) {
+      const double d = v[i] - mean;
+      const double d_off = off[i] + mean_off + std::abs(d) * kRounding;
+      const double scaled = d / deviation * args.weight[i];
+      const double scaled_off =
+          d_off / deviation * std::abs(args.weight[i]) +
+          std::abs(scaled) * (norm_roundings(width) + 4 * kRounding + mean_off / deviation);
+      y.add(scaled + args.bias[i],
+            scaled_off + (std::abs(scaled) + std::abs(args.bias[i])) * kRounding + kTiny);
+    }
+  }
+  return y;
+}
+
 ResidualNormResult residual_norm(const ResidualNormArgs& args) {
   return seam(exactly(args.delta), args);
 }

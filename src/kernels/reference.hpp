@@ -32,6 +32,18 @@ struct Expected {
 /// y = rms(x) * weight. x: [n_rows, weight.size()].
 [[nodiscard]] Expected rms_norm(std::span<const float> x, std::span<const float> weight, float eps);
 
+struct LayerNormArgs {
+  std::span<const float> x;      // [n_rows, width]
+  std::span<const float> shift;  // [width], or nothing
+  std::span<const float> a;      // [n_rows, width], or nothing, as b
+  std::span<const float> b;
+  std::span<const float> weight;  // [width]
+  std::span<const float> bias;    // [width]
+  float eps = 1e-5f;
+};
+/// y = (v - mean(v)) / sqrt(variance(v) + eps) * weight + bias, v = x + shift + a + b.
+[[nodiscard]] Expected layer_norm(const LayerNormArgs& args);
+
 struct ResidualNormArgs {
   std::span<const float> delta;  // [n_rows, width]
   std::span<const float> post;   // [width]

@@ -10,6 +10,7 @@
 #include "kernels/embed.hpp"
 #include "kernels/experts.hpp"
 #include "kernels/geglu.hpp"
+#include "kernels/layer_norm.hpp"
 #include "kernels/matmul.hpp"
 #include "kernels/matvec.hpp"
 #include "kernels/quant_act.hpp"
@@ -53,6 +54,7 @@ std::vector<const KernelDesc*> list_kernels() {
                                      &kResidualAdd,
                                      &kExpertInputs,
                                      &kExpertSum,
+                                     &kLayerNorm,
                                      &kGeglu,
                                      &kRopeKv,
                                      &kRopeQ,
