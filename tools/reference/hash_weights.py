@@ -56,6 +56,12 @@ _FIXED = {
     "pre_ffw_norm_2.weight": (1.0, 0.375),
     "post_ffw_norm_1.weight": (0.25, 0.125),
     "post_ffw_norm_2.weight": (0.25, 0.125),
+    "v.patch_embd.bias": (0.0, 0.5),
+    "v.position_embd.weight": (0.0, 1.0),
+} | {
+    f"v.patch_norm.{norm}.{part}": (offset, spread)
+    for norm in (1, 2, 3)
+    for part, offset, spread in (("weight", 1.0, 0.375), ("bias", 0.0, 0.5))
 }
 # name ending -> gain: a row applied to an input of rms 1 gives an output of this standard deviation
 _MATRICES = {
@@ -75,6 +81,9 @@ _MATRICES = {
     "nextn.pre_projection.weight": 1.0,
     "nextn.post_projection.weight": 1.0,
     "masked_embd_centroids.weight": 4.0,
+    "v.patch_embd.weight": 1.0,
+    "mm.input_projection.weight": 4.0,
+    "mm.a.input_projection.weight": 4.0,
 }
 
 

@@ -29,6 +29,14 @@ constexpr std::array kFixed{
     FixedScale{"pre_ffw_norm_2.weight", {1.0f, 0.375f}},
     FixedScale{"post_ffw_norm_1.weight", {0.25f, 0.125f}},
     FixedScale{"post_ffw_norm_2.weight", {0.25f, 0.125f}},
+    FixedScale{"v.patch_embd.bias", {0.0f, 0.5f}},
+    FixedScale{"v.patch_norm.1.weight", {1.0f, 0.375f}},
+    FixedScale{"v.patch_norm.1.bias", {0.0f, 0.5f}},
+    FixedScale{"v.patch_norm.2.weight", {1.0f, 0.375f}},
+    FixedScale{"v.patch_norm.2.bias", {0.0f, 0.5f}},
+    FixedScale{"v.patch_norm.3.weight", {1.0f, 0.375f}},
+    FixedScale{"v.patch_norm.3.bias", {0.0f, 0.5f}},
+    FixedScale{"v.position_embd.weight", {0.0f, 1.0f}},
 };
 
 struct MatrixGain {
@@ -52,6 +60,9 @@ constexpr std::array kMatrices{
     MatrixGain{"nextn.pre_projection.weight", 1.0},
     MatrixGain{"nextn.post_projection.weight", 1.0},
     MatrixGain{"masked_embd_centroids.weight", 4.0},
+    MatrixGain{"v.patch_embd.weight", 1.0},
+    MatrixGain{"mm.input_projection.weight", 4.0},
+    MatrixGain{"mm.a.input_projection.weight", 4.0},
 };
 
 uint64_t fnv1a64(std::string_view text) {

@@ -12,6 +12,7 @@
 #include "base/size_text.hpp"
 #include "formats/quant.hpp"
 #include "synthetic/model_file.hpp"
+#include "synthetic/projector_file.hpp"
 
 namespace {
 
@@ -41,6 +42,7 @@ std::string list_shapes() {
     text += "\n";
   }
   return text +
+         "  tiny12-projector, 12b-projector: pictures and sounds for these models\n"
          "\nExamples:\n"
          "  kimberlite-make-model --shape tiny12 --type f32 --seed 13 tiny12.gguf\n"
          "  kimberlite-make-model --shape 12b --type q4_0 12b.gguf           6.7 GB\n"
@@ -105,6 +107,13 @@ int main(int argc, char** argv) {
   add_options(app, options);
   CLI11_PARSE(app, argc, argv);
 
+  if (const auto projector = kimberlite::synthetic::find_projector_shape(options.shape)) {
+    const auto type = kimberlite::formats::find_ggml_type(options.type);
+    if (!type) return fail("a type that this build does not know");
+    const auto status =
+        kimberlite::synthetic::write_projector(*projector, options.seed, *type, options.output);
+    return status.ok() ? 0 : fail(status.error().message);
+  }
   auto shape = kimberlite::synthetic::find_shape(options.shape);
   if (!shape) return fail(fmt::format("no shape is called {}; see --help", options.shape));
   if (options.n_layers != 0) *shape = shape->with_layers(options.n_layers);

@@ -1,0 +1,43 @@
+// Writes a synthetic projector (mmproj) with hash weights: of pictures and sounds, without
+// encoders.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.hpp"
+#include "formats/ggml_type.hpp"
+#include "synthetic/shapes.hpp"
+
+namespace kimberlite::synthetic {
+
+struct ProjectorShape {
+  uint32_t target_hidden;  // of the model for which it makes embeddings
+  uint32_t hidden;         // of a patch's embedding before the projection
+  uint32_t n_positions;    // columns and rows that a picture may have
+  bool vision = true;
+  bool audio = true;
+
+  static constexpr uint32_t kPatchValues = 48 * 48 * 3;
+  static constexpr uint32_t kFrameSamples = 640;
+};
+
+/// Of tiny12 and 12b, as "tiny12-projector".
+std::optional<ProjectorShape> find_projector_shape(std::string_view name);
+
+/// Every tensor, in the order of the file.
+std::vector<TensorSpec> list_projector_tensors(const ProjectorShape& shape);
+
+/// Writes `path` with matrices as `type` (f32, f16, bf16 or any other whose blocks divide their
+/// rows); the table of positions is f16 where that is no float type. Errors: io.
+Status write_projector(const ProjectorShape& shape, uint64_t seed, formats::GgmlType type,
+                       const std::string& path);
+
+/// The values of a picture's patches or a sound's frames that goldens are made with: of the hash
+/// stream `name`, from 0 to 1, or from -1 to 1 for a `sound`.
+std::vector<float> make_media(uint64_t seed, std::string_view name, uint64_t n, bool sound);
+
+}  // namespace kimberlite::synthetic
