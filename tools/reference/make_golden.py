@@ -20,6 +20,7 @@ from drafter_golden import make_drafter_golden
 from golden import write_golden
 from hash_blocks import rounded, stored
 from hash_weights import hash_stream, tensor
+from media_golden import make_media_golden
 from mutations import REQUIRED, measure_mutations
 from rope import write_rope
 from shapes import DRAFTERS, SHAPES
@@ -54,6 +55,8 @@ FIRST_SEED = {
 PLAIN_TYPES = ("bf16", "f16", "q8_0", "q4_0")
 BLOCK_TYPES = {"q4_k": "q6_k", "q6_k": "q6_k"}
 
+MEDIA = ("tiny12-media",)
+NAMES = (*SHAPES, *DRAFTERS, *MEDIA)
 DEFAULT_FOLDER = os.path.join(os.path.dirname(__file__), "..", "..", "tests", "golden")
 
 
@@ -231,7 +234,7 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", choices=[*SHAPES, *DRAFTERS], action="append", help="default: all")
+    parser.add_argument("--model", choices=NAMES, action="append", help="default: all")
     parser.add_argument("--folder", default=DEFAULT_FOLDER, help="default: tests/golden")
     parser.add_argument("--first-seed", type=int, help="where the search starts")
     parser.add_argument("--check-mutations", action="store_true")
@@ -248,9 +251,11 @@ def main():
     if not args.model:
         write_hash_values(args.folder)
         write_rope(args.folder)
-    for name in args.model or [*SHAPES, *DRAFTERS]:
+    for name in args.model or NAMES:
         if name in DRAFTERS:
             make_drafter_golden(DRAFTERS[name], args)
+        elif name in MEDIA:
+            make_media_golden(name, args)
         else:
             make_model_golden(SHAPES[name], args)
 
