@@ -42,7 +42,8 @@ void add_layer_norm(graph::Graph& graph, const LayerNorm& args, std::string labe
   const Shape& shape = args.x.shape;
   KL_CHECK(shape.rank() == 2 && shape[1] % 4 == 0, "rows of a multiple of 4");
   const Shape row{shape[1]};
-  const auto& [a, b] = args.by_row;
+  const Tensor& a = args.a;
+  const Tensor& b = args.b;
   KL_CHECK(a.valid() == b.valid() && !(a.valid() && args.shift.valid()),
            "a shift, two tensors of rows, or nothing");
   check(args.x, shape);

@@ -10,12 +10,13 @@ namespace kimberlite::kernels {
 extern const graph::KernelDesc kLayerNorm;
 
 struct LayerNorm {
-  graph::Tensor x;            // f32 [n_rows, width]; width a multiple of 4
-  graph::Tensor shift{};      // f32 [width]: added to every row; unset: nothing
-  graph::Tensor by_row[2]{};  // f32 [n_rows, width]: added too, both or none, not beside `shift`
-  graph::Tensor weight;       // f32 [width]
-  graph::Tensor bias;         // f32 [width]
-  graph::Tensor y;            // f32 [n_rows, width]
+  graph::Tensor x;        // f32 [n_rows, width]; width a multiple of 4
+  graph::Tensor shift{};  // f32 [width]: added to every row; unset: nothing
+  graph::Tensor a{};      // f32 [n_rows, width], as b: added too, both or none, not beside `shift`
+  graph::Tensor b{};
+  graph::Tensor weight;  // f32 [width]
+  graph::Tensor bias;    // f32 [width]
+  graph::Tensor y;       // f32 [n_rows, width]
   float eps = 1e-5f;
 };
 

@@ -15,11 +15,16 @@
 namespace kimberlite::model {
 
 class DrafterWeights;
+class ProjectorWeights;
 class Weights;
 struct ClusterConfig;
 struct DrafterConfig;
 struct ExpertWeights;
+struct LayerNormWeights;
 struct LayerWeights;
+struct ProjectorConfig;
+struct VisionConfig;
+struct VisionWeights;
 
 /// Consecutive rows of a matrix in the file.
 struct RowPart {
@@ -71,6 +76,11 @@ class WeightTable {
                                   const vk::Caps& caps, const LinearPolicy& linear,
                                   DrafterWeights& weights);
 
+  /// The same of a projector.
+  static Result<WeightTable> make(const formats::GgufFile& file, const ProjectorConfig& config,
+                                  const vk::Caps& caps, const LinearPolicy& linear,
+                                  ProjectorWeights& weights);
+
   [[nodiscard]] const std::vector<WeightEntry>& entries() const { return entries_; }
 
   /// Gives every destination its place on the device.
@@ -85,6 +95,10 @@ class WeightTable {
   Status add_per_layer(const ModelConfig& config, Weights& weights);
   Status add_cluster_head(const DrafterConfig& config, DrafterWeights& weights);
   Result<std::vector<uint32_t>> read_ordering(const formats::TensorInfo& tensor) const;
+  Status add_vision(const VisionConfig& config, uint32_t target_width, VisionWeights& weights);
+  Status add_layer_norm(const std::string& name, uint64_t n, LayerNormWeights& weights);
+  /// What no file has: n times 1.
+  void add_ones(uint64_t n, graph::Tensor& out);
   Status add_floats(std::string name, uint32_t layer, uint64_t n);
   Status add_scalar(std::string name, uint32_t layer, float& out);
   Status add_vector(std::string name, uint32_t layer, uint64_t n, graph::Tensor& out);

@@ -1,0 +1,57 @@
+// The tensors of a projector: the part of WeightTable that is about pictures and sounds.
+#include <bit>
+
+#include "model/projector_weights.hpp"
+#include "model/weight_table.hpp"
+
+namespace kimberlite::model {
+
+Result<WeightTable> WeightTable::make(const formats::GgufFile& file, const ProjectorConfig& config,
+                                      const vk::Caps& caps, const LinearPolicy& linear,
+                                      ProjectorWeights& weights) {
+  WeightTable table(file, caps, linear);
+  if (config.vision) {
+    KL_TRY(table.add_vision(*config.vision, config.target_width, weights.vision_));
+  }
+  if (config.audio) {
+    const uint32_t n = config.audio->n_samples;
+    table.add_ones(n, weights.audio_.ones);
+    KL_TRY(table.add_matrix("mm.a.input_projection.weight", WeightEntry::kShared,
+                            config.target_width, n, weights.audio_.projection));
+  }
+  return table;
+}
+
+Status WeightTable::add_vision(const VisionConfig& config, uint32_t target_width,
+                               VisionWeights& weights) {
+  constexpr uint32_t kShared = WeightEntry::kShared;
+  const uint64_t width = config.width;
+  KL_TRY(add_layer_norm("v.patch_norm.1", config.n_values(), weights.patch_norm));
+  KL_TRY(add_matrix("v.patch_embd.weight", kShared, width, config.n_values(), weights.patch));
+  KL_TRY(add_vector("v.patch_embd.bias", kShared, width, weights.patch_bias));
+  KL_TRY(add_layer_norm("v.patch_norm.2", width, weights.embedding_norm));
+  const std::string positions = "v.position_embd.weight";
+  KL_ASSIGN(const formats::TensorInfo* table, find(positions, {2, config.n_positions, width}));
+  KL_TRY(pack(positions, WeightEntry::kTable, {{table, 0, uint64_t{2} * config.n_positions}},
+              /*gated=*/false, weights.positions));
+  KL_TRY(add_layer_norm("v.patch_norm.3", width, weights.position_norm));
+  add_ones(width, weights.ones);
+  return add_matrix("mm.input_projection.weight", kShared, target_width, width, weights.projection);
+}
+
+Status WeightTable::add_layer_norm(const std::string& name, uint64_t n, LayerNormWeights& weights) {
+  KL_TRY(add_vector(name + ".weight", WeightEntry::kShared, n, weights.weight));
+  return add_vector(name + ".bias", WeightEntry::kShared, n, weights.bias);
+}
+
+void WeightTable::add_ones(uint64_t n, graph::Tensor& out) {
+  WeightEntry entry;
+  entry.name = "ones";
+  entry.words.assign(n, std::bit_cast<uint32_t>(1.0f));
+  entry.vector = &out;
+  entry.range_bytes = {n * sizeof(float)};
+  out.shape = graph::Shape{n};
+  entries_.push_back(std::move(entry));
+}
+
+}  // namespace kimberlite::model
