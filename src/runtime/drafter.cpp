@@ -2,36 +2,9 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <filesystem>
-#include <system_error>
-#include <vector>
-
-#include "formats/utf8_path.hpp"
+#include "runtime/companions.hpp"
 
 namespace kimberlite::runtime {
-namespace {
-
-/// GGUF files beside `model_path` that are smaller, as drafters are, in the order of their names.
-std::vector<std::string> smaller_neighbours(const std::string& model_path) {
-  namespace fs = std::filesystem;
-  const fs::path model = formats::utf8_path(model_path);
-  const fs::path folder = model.has_parent_path() ? model.parent_path() : fs::path(".");
-  std::error_code failure;
-  const uintmax_t model_bytes = fs::file_size(model, failure);
-  std::vector<std::string> paths;
-  for (fs::directory_iterator at(folder, failure), end; !failure && at != end;
-       at.increment(failure)) {
-    std::error_code unknown;
-    if (at->path().extension() != ".gguf" || !at->is_regular_file(unknown)) continue;
-    if (at->file_size(unknown) < model_bytes) paths.push_back(formats::to_utf8(at->path()));
-  }
-  std::ranges::sort(paths);
-  return paths;
-}
-
-}  // namespace
-
 Result<Drafter> Drafter::open(const std::string& path, const model::ModelConfig& target) {
   KL_ASSIGN(formats::GgufFile file, formats::GgufFile::open(path));
   return make(std::move(file), target);
@@ -53,7 +26,7 @@ Status Drafter::load(vk::Device& device, const model::LoadOptions& options) {
 
 DrafterSearch find_drafter(const std::string& model_path, const model::ModelConfig& target) {
   DrafterSearch search;
-  for (const std::string& path : smaller_neighbours(model_path)) {
+  for (const std::string& path : list_companions(model_path)) {
     auto file = formats::GgufFile::open(path);
     if (!file.ok() || !model::is_drafter(*file)) continue;
     auto drafter = Drafter::make(std::move(file).value(), target);

@@ -8,7 +8,6 @@
 #include "base/numeric.hpp"
 #include "base/os.hpp"
 #include "kernels/kv_layout.hpp"
-#include "runtime/kv_cache.hpp"
 #include "runtime/ring_snapshot.hpp"
 #include "vk/plan.hpp"
 
@@ -56,6 +55,7 @@ Result<std::unique_ptr<Engine>> Engine::open(const std::string& path,
   KL_ASSIGN(engine->config_, model::read_config(engine->file_));
   KL_TRY(engine->load_text());
   KL_TRY(engine->open_drafter(options));
+  KL_TRY(engine->open_projector(options));
   KL_TRY(engine->open_device(options));
   KL_TRY(engine->check_driver(options));
   KL_TRY(engine->load_weights(options));
@@ -109,11 +109,30 @@ Status Engine::open_drafter(const EngineOptions& options) {
   return {};
 }
 
+Status Engine::open_projector(const EngineOptions& options) {
+  if (!options.media) {
+    no_projector_reason_ = "pictures and sounds were turned off";
+  } else if (!options.projector.empty()) {
+    KL_ASSIGN(projector_, Projector::open(options.projector, config_));
+  } else {
+    ProjectorSearch search = find_projector(file_.path(), config_);
+    projector_ = std::move(search.projector);
+    no_projector_reason_ = std::move(search.reason);
+  }
+  if (!projector_) return {};
+  media_ = std::make_unique<MediaEmbedder>(*this, *projector_);
+  if (projector_->config().vision) max_picture_tokens_ = options.max_picture_tokens;
+  return {};
+}
+
 Status Engine::plan_weights(uint32_t n_gpu_layers) {
   KL_ASSIGN(weight_plan_,
             model::Weights::plan(file_, config_, device_->caps(), linear_, n_gpu_layers));
   if (drafter_) {
     KL_ASSIGN(drafter_plan_, drafter_->plan(device_->caps(), linear_));
+  }
+  if (projector_) {
+    KL_ASSIGN(projector_plan_, projector_->plan(device_->caps()));
   }
   return {};
 }
@@ -129,7 +148,7 @@ Status Engine::check_driver(const EngineOptions& options) {
 Status Engine::check_kernels(kernels::KvType type, const Progress& progress) {
   if (!probe_) return {};
   ProbeRequest request;
-  for (const model::WeightPlan* plan : {&weight_plan_, &drafter_plan_}) {
+  for (const model::WeightPlan* plan : {&weight_plan_, &drafter_plan_, &projector_plan_}) {
     request.matrices.insert(plan->matrices.begin(), plan->matrices.end());
     request.tables.insert(plan->tables.begin(), plan->tables.end());
     request.experts.insert(plan->experts.begin(), plan->experts.end());
@@ -142,6 +161,7 @@ Status Engine::check_kernels(kernels::KvType type, const Progress& progress) {
     add_attention_kinds(drafter_->config().text, kernels::OwnKey::hidden, segments,
                         request.attention);
   }
+  request.media = projector_.has_value();
   request.kv_type = type;
   request.known = probe_report_;
   request.cache_file = probe_cache_file_;
@@ -153,17 +173,17 @@ Status Engine::check_kernels(kernels::KvType type, const Progress& progress) {
 }
 
 MemoryDemand Engine::demand(const model::WeightPlan& weights, kernels::KvType type) const {
-  const KvDemand kv = kv_demand(config_, type);
+  const KvDemand kv = kv_demand(config_, type, pass_rows());
   MemoryDemand demand;
   demand.usable_bytes = memory_.usable_bytes;
   demand.unified_memory = device_->caps().unified_memory;
   demand.layer_bytes = weights.layer_bytes;
   demand.shared_bytes = weights.shared_bytes;
   if (demand.unified_memory) demand.shared_bytes += weights.table_bytes;
-  demand.shared_bytes += drafter_plan_.device_bytes;
+  demand.shared_bytes += drafter_plan_.device_bytes + projector_plan_.device_bytes;
   demand.kv_fixed_bytes = kv.fixed_bytes;
   demand.kv_position_bytes = kv.position_bytes;
-  demand.snapshot_bytes = snapshot_bytes(config_, config_.max_context, type);
+  demand.snapshot_bytes = snapshot_bytes(config_, config_.max_context, type, pass_rows());
   demand.scratch_bytes = kScratchReserve;
   demand.max_context = kv_context_limit(config_, type, device_->caps(), kv_segment_rows_);
   return demand;
@@ -199,17 +219,28 @@ Status Engine::load_weights(const EngineOptions& options) {
     load.progress = [&](double fraction) { options.progress("loading weights", fraction); };
   }
   KL_ASSIGN(weights_, model::Weights::load(file_, config_, *device_, load));
-  if (drafter_) {
-    if (options.progress) {
-      load.progress = [&](double fraction) { options.progress("loading the drafter", fraction); };
-    }
-    KL_TRY(drafter_->load(*device_, load));
-  }
+  KL_TRY(load_companions(options, load));
   KL_ASSIGN(const model::WeightPlan placed,
             model::Weights::plan(file_, config_, device_->caps(), linear_, memory_.n_gpu_layers));
   memory_.device_weight_bytes = placed.device_bytes;
   memory_.host_weight_bytes = placed.host_bytes - placed.table_bytes;
   memory_.table_bytes = placed.table_bytes;
+  return {};
+}
+
+Status Engine::load_companions(const EngineOptions& options, model::LoadOptions& load) {
+  const auto report = [&](const char* what) {
+    if (!options.progress) return;
+    load.progress = [&options, what](double fraction) { options.progress(what, fraction); };
+  };
+  if (drafter_) {
+    report("loading the drafter");
+    KL_TRY(drafter_->load(*device_, load));
+  }
+  if (projector_) {
+    report("loading the projector");
+    KL_TRY(projector_->load(*device_, load));
+  }
   return {};
 }
 

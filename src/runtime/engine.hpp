@@ -16,8 +16,11 @@
 #include "model/config.hpp"
 #include "model/weights.hpp"
 #include "runtime/drafter.hpp"
+#include "runtime/kv_cache.hpp"
+#include "runtime/media_embedder.hpp"
 #include "runtime/memory_plan.hpp"
 #include "runtime/probe.hpp"
+#include "runtime/projector.hpp"
 #include "text/chat.hpp"
 #include "text/tokenizer.hpp"
 #include "text/vocabulary.hpp"
@@ -30,6 +33,9 @@ namespace kimberlite::runtime {
 /// fails. Called from the thread that asked for the work.
 using Progress = std::function<void(std::string_view what, double fraction)>;
 
+/// Of the largest budget that Gemma 4 knows.
+inline constexpr uint32_t kMaxPictureTokens = 1120;
+
 struct EngineOptions {
   std::string device;  // selector of vk::choose_device
   bool validation = false;
@@ -40,6 +46,10 @@ struct EngineOptions {
   std::optional<uint32_t> kv_segment_rows;
   bool draft = true;        // with a drafter, where there is one
   std::string draft_model;  // "" = the one beside the model that fits, if any
+  bool media = true;        // pictures and sounds, with a projector, where there is one
+  std::string projector;    // "" = the one beside the model that fits, if any
+  /// Tokens of the largest picture: the rings of the sliding layers have room for it.
+  uint32_t max_picture_tokens = kMaxPictureTokens;
   bool probe = true;  // check every kernel variant against the CPU at the first use of a driver
   Progress progress;
 };
@@ -79,6 +89,16 @@ class Engine {
   [[nodiscard]] const Drafter* drafter() const { return drafter_ ? &*drafter_ : nullptr; }
   /// Why there is no drafter.
   [[nodiscard]] const std::string& no_drafter_reason() const { return no_drafter_reason_; }
+  /// nullptr where the model knows text alone.
+  [[nodiscard]] const Projector* projector() const { return projector_ ? &*projector_ : nullptr; }
+  /// Why there is no projector.
+  [[nodiscard]] const std::string& no_projector_reason() const { return no_projector_reason_; }
+  /// Embeddings of pictures and sounds; with a projector alone.
+  [[nodiscard]] MediaEmbedder& media() const { return *media_; }
+  /// 0 where there are no pictures.
+  [[nodiscard]] uint32_t max_picture_tokens() const { return max_picture_tokens_; }
+  /// The most rows of a prefill pass.
+  [[nodiscard]] uint32_t pass_rows() const { return largest_pass(max_picture_tokens_); }
   [[nodiscard]] const RopeTensors& rope() const { return rope_; }
   [[nodiscard]] const formats::GgufFile& file() const { return file_; }
   [[nodiscard]] bool precise() const { return linear_.precise; }
@@ -117,6 +137,8 @@ class Engine {
   Status make_rope_tables();
   Status load_text();
   Status open_drafter(const EngineOptions& options);
+  Status open_projector(const EngineOptions& options);
+  Status load_companions(const EngineOptions& options, model::LoadOptions& load);
   Status plan_weights(uint32_t n_gpu_layers);
 
   formats::GgufFile file_;
@@ -127,15 +149,20 @@ class Engine {
   std::unique_ptr<model::Weights> weights_;
   std::optional<Drafter> drafter_;
   std::string no_drafter_reason_;
+  std::optional<Projector> projector_;
+  std::string no_projector_reason_;
+  uint32_t max_picture_tokens_ = 0;
   std::vector<std::unique_ptr<vk::Buffer>> tables_;
   std::vector<std::unique_ptr<vk::Buffer>> scratch_;  // the last one is the current one
+  std::unique_ptr<MediaEmbedder> media_;
   RopeTensors rope_;
   std::unique_ptr<text::Tokenizer> tokenizer_;
   std::unique_ptr<text::ChatFormat> chat_;
   std::vector<int32_t> suppressed_ids_;
   MemoryReport memory_;
   model::WeightPlan weight_plan_;
-  model::WeightPlan drafter_plan_;  // empty without one
+  model::WeightPlan drafter_plan_;    // empty without one
+  model::WeightPlan projector_plan_;  // empty without one
   std::string device_reason_;
   double load_seconds_ = 0;
   model::LinearPolicy linear_;

@@ -21,17 +21,20 @@ uint64_t row_bytes(const kernels::KvCacheView& view) {
 
 }  // namespace
 
-uint32_t ring_rows(uint32_t window, uint32_t context) {
-  return std::min(align_up(window + kMaxPrefillRows + kRingSlack, kAttentionChunk),
-                  full_rows(context));
+uint32_t largest_pass(uint32_t max_picture_tokens) {
+  return std::max(kMaxPrefillRows, align_up(max_picture_tokens, kAttentionChunk));
 }
 
-KvDemand kv_demand(const model::ModelConfig& config, kernels::KvType type) {
+uint32_t ring_rows(uint32_t window, uint32_t context, uint32_t pass_rows) {
+  return std::min(align_up(window + pass_rows + kRingSlack, kAttentionChunk), full_rows(context));
+}
+
+KvDemand kv_demand(const model::ModelConfig& config, kernels::KvType type, uint32_t pass_rows) {
   KvDemand demand;
   for (const model::LayerConfig& layer : config.kv_layers()) {
     const uint64_t row_bytes = 2 * kernels::kv_row_bytes(type, layer.n_kv_heads, layer.head_dim);
     if (layer.kind == model::LayerKind::sliding) {
-      demand.fixed_bytes += row_bytes * ring_rows(config.window, config.max_context);
+      demand.fixed_bytes += row_bytes * ring_rows(config.window, config.max_context, pass_rows);
     } else {
       demand.position_bytes += row_bytes;
     }
@@ -67,7 +70,8 @@ Result<KvCache> KvCache::make(vk::Device& device, const model::ModelConfig& conf
     view.type = options.type;
     view.n_kv_heads = layer.n_kv_heads;
     view.head_dim = layer.head_dim;
-    view.n_rows = sliding ? ring_rows(config.window, options.context) : full_rows(options.context);
+    view.n_rows = sliding ? ring_rows(config.window, options.context, options.pass_rows)
+                          : full_rows(options.context);
     // Where the ring holds the whole context, a longer window sees no more than the ring.
     view.window = sliding ? std::min(config.window, view.n_rows) : 0;
     view.segment_rows = sliding ? 0 : options.segment_rows;

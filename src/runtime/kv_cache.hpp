@@ -14,8 +14,12 @@
 
 namespace kimberlite::runtime {
 
-/// The most rows that one prefill pass computes.
+/// The most rows that one prefill pass computes, unless a picture has more.
 inline constexpr uint32_t kMaxPrefillRows = 256;
+
+/// The most rows that a pass computes where pictures have up to so many tokens: a picture is never
+/// split, because its tokens see each other.
+[[nodiscard]] uint32_t largest_pass(uint32_t max_picture_tokens);
 
 /// Positions that a ring holds beyond its window and one prefill pass: how far a session can be
 /// rewound for free, and room for columns of passes in flight.
@@ -23,14 +27,16 @@ inline constexpr uint32_t kRingSlack = 64;
 
 /// Rows of a sliding layer's ring: window + one prefill pass + slack, but never more than a cache
 /// of every position would take. A multiple of kAttentionChunk.
-[[nodiscard]] uint32_t ring_rows(uint32_t window, uint32_t context);
+[[nodiscard]] uint32_t ring_rows(uint32_t window, uint32_t context,
+                                 uint32_t pass_rows = kMaxPrefillRows);
 
 /// Bytes of all rings, and of all full layers for one position.
 struct KvDemand {
   uint64_t fixed_bytes = 0;
   uint64_t position_bytes = 0;
 };
-[[nodiscard]] KvDemand kv_demand(const model::ModelConfig& config, kernels::KvType type);
+[[nodiscard]] KvDemand kv_demand(const model::ModelConfig& config, kernels::KvType type,
+                                 uint32_t pass_rows = kMaxPrefillRows);
 
 /// Positions of one segment of the full layers. The 12B in f16: 64 MiB.
 inline constexpr uint32_t kSegmentRows = 4096;
@@ -47,6 +53,7 @@ struct KvCacheOptions {
   uint32_t context = 0;
   kernels::KvType type = kernels::KvType::f16;
   uint32_t segment_rows = 0;  // 0: the full layers' rows are one allocation
+  uint32_t pass_rows = kMaxPrefillRows;
 };
 
 class KvCache {

@@ -61,6 +61,7 @@ struct ProbeRequest {
   std::set<kernels::MatrixKind> tables;   // that rows are looked up in
   std::set<kernels::MatrixKind> experts;  // of a mixture
   std::set<kernels::MatrixKind> gated;    // of gate and up in one
+  bool media = false;                     // pictures and sounds
   std::vector<AttentionKind> attention;
   kernels::KvType kv_type = kernels::KvType::f16;
   bool drafts = false;                   // a drafter guesses

@@ -37,10 +37,11 @@ uint64_t slot_bytes(const std::vector<KvCacheView>& rings) {
 
 }  // namespace
 
-uint64_t snapshot_bytes(const model::ModelConfig& config, uint32_t context, kernels::KvType type) {
+uint64_t snapshot_bytes(const model::ModelConfig& config, uint32_t context, kernels::KvType type,
+                        uint32_t pass_rows) {
   std::vector<KvCacheView> rings;
   for (const model::LayerConfig& layer : config.kv_layers()) {
-    const uint32_t n_rows = ring_rows(config.window, context);
+    const uint32_t n_rows = ring_rows(config.window, context, pass_rows);
     if (layer.kind != model::LayerKind::sliding || n_rows >= context) continue;
     rings.push_back({.type = type,
                      .n_kv_heads = layer.n_kv_heads,

@@ -20,7 +20,7 @@ inline constexpr uint32_t kMaxSnapshots = 16;
 
 /// Bytes of one snapshot; 0 where no ring can forget anything.
 [[nodiscard]] uint64_t snapshot_bytes(const model::ModelConfig& config, uint32_t context,
-                                      kernels::KvType type);
+                                      kernels::KvType type, uint32_t pass_rows = kMaxPrefillRows);
 
 class RingSnapshots {
  public:

@@ -73,8 +73,9 @@ Result<std::unique_ptr<Session>> Session::make(Engine& engine, uint32_t context,
       kv_type.value_or(engine.precise() ? kernels::KvType::f32 : kernels::KvType::f16);
   KL_TRY(engine.check_kernels(type, progress));
   KL_ASSIGN(const SessionPlan plan, engine.plan_session(type, context));
-  KL_ASSIGN(KvCache cache, KvCache::make(engine.device(), engine.config(),
-                                         {plan.context, type, engine.kv_segment_rows()}));
+  KL_ASSIGN(KvCache cache,
+            KvCache::make(engine.device(), engine.config(),
+                          {plan.context, type, engine.kv_segment_rows(), engine.pass_rows()}));
   KL_ASSIGN(Sequence sequence, Sequence::make(engine));
   std::unique_ptr<Session> session(
       new Session(engine, std::move(cache), std::move(sequence), plan.snapshot_bytes));

@@ -89,6 +89,7 @@ TinyModel::TinyModel(std::string path, runtime::EngineOptions options) : path_(s
   options.cache_dir = "none";
   options.probe = false;  // costs seconds on SwiftShader; probe_test opens engines with it
   options.draft = !options.draft_model.empty();  // files of other tests lie beside this one
+  options.media = !options.projector.empty();
   options.validation = true;
   auto validated = runtime::Engine::open(path_, options);
   if (!validated.ok() && validated.error().code == ErrorCode::unsupported) {
