@@ -2,8 +2,9 @@
 // Attention over the KV cache with a running softmax: decode (split over keys) and prefill.
 //
 //   y[i, h] = sum_j softmax_j(q[i, h] . k[j]) v[j]   over j <= p and j > p - window, p = position
-//   of column i; a drafter's column over j < p alone, which has no key of its own; scale 1; query
-//   head h reads KV head h / (n_heads / n_kv_heads)
+//   of column i; a drafter's column over j < p alone, which has no key of its own; with sees_ahead
+//   also over as many j > p as the column says; scale 1; query head h reads KV head
+//   h / (n_heads / n_kv_heads)
 //
 //   q        f32 [n, n_heads, d]
 //   columns  Column [n]

@@ -10,8 +10,9 @@ struct AttentionPush {
   u32 window;    // keys that a position sees, itself included; n_rows where attention is full
   u32 segment_rows;  // WIDE_TABLE: of a segment, a multiple of 64; else 0
   u32 n_own;     // keys at a column's own position that it sees: 1, or 0 where none is written
+  u32 sees_ahead;  // 1: and those behind it that Column::is_active says; else 0
 };
-CHECK_PUSH(AttentionPush, 32)
+CHECK_PUSH(AttentionPush, 36)
 
 struct AttentionMergePush {
   u32 head_vecs;  // head_dim / 4

@@ -17,6 +17,9 @@ endforeach()
 kimberlite_module(layer_norm SOURCE layer_norm.comp)
 kimberlite_module(layer_norm_workgroup SOURCE layer_norm.comp DEFINES WORKGROUP_ROWS)
 
+# embeddings of pictures and sounds among those of tokens
+kimberlite_module(soft_rows SOURCE soft_rows.comp)
+
 # gated activation
 kimberlite_module(geglu SOURCE geglu.comp)
 

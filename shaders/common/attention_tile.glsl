@@ -63,7 +63,7 @@ void load_columns(uint first_column) {
       const uint first = column.position - min(column.position, p.window - 1);
       const uint end = column.position + p.n_own;
       if (column.is_active != 0 && first < end) {
-        last_key[c] = end - 1;
+        last_key[c] = end - 1 + p.sees_ahead * (column.is_active - 1);
         first_key[c] = first;
         tile_first = min(tile_first, first_key[c]);
         tile_last = max(tile_last, last_key[c]);

@@ -115,10 +115,10 @@ graph::Node make_node(const graph::Graph& graph, const graph::KernelDesc& kernel
                     block,
                     std::min(kKeys, block),
                     unroll};
-  node.set_push(shaders::AttentionPush{n_columns, n_heads, cache.n_kv_heads, tiling.n_splits,
-                                       cache.n_rows,
-                                       cache.window != 0 ? cache.window : cache.n_rows,
-                                       cache.segment_rows, own_key == OwnKey::seen});
+  node.set_push(shaders::AttentionPush{
+      n_columns, n_heads, cache.n_kv_heads, tiling.n_splits, cache.n_rows,
+      cache.window != 0 ? cache.window : cache.n_rows, cache.segment_rows, own_key == OwnKey::seen,
+      cache.window != 0 && own_key == OwnKey::seen});
   node.grid = {workgroup ? n_tiles : div_up(n_tiles, n_subgroups), tiling.n_splits,
                div_up(n_columns, tiling.tile_columns)};
   return node;

@@ -48,7 +48,9 @@ enum class OwnKey : uint8_t { seen, hidden };
 /// u32 [n, 4]. The rows of the columns' own positions, where they are seen, are in the cache
 /// already (add_rope_kv). With more than kMaxDecodeColumns columns they are consecutive positions
 /// of one sequence, and inactive ones come last. Column i of a window cache needs position p_i -
-/// window + 1 to be still there: window + n - 1 <= n_rows for consecutive positions.
+/// window + 1 to be still there: window + n - 1 <= n_rows for consecutive positions. In a window
+/// cache a column sees the positions behind its own too that Column::is_active says: all of them
+/// columns of this pass.
 void add_attention(graph::Graph& graph, const graph::Tensor& q, const graph::Tensor& columns,
                    const KvCacheView& cache, const ActivationRows& y, uint32_t n_heads,
                    std::string label, OwnKey own_key = OwnKey::seen);

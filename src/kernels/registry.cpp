@@ -17,6 +17,7 @@
 #include "kernels/rms_norm.hpp"
 #include "kernels/rope_kv.hpp"
 #include "kernels/sample.hpp"
+#include "kernels/soft_rows.hpp"
 
 namespace kimberlite::kernels {
 
@@ -73,7 +74,7 @@ std::vector<const KernelDesc*> list_kernels() {
     const KernelDesc* embed = &embed_kernel(kind.type, kind.linear_class);
     if (std::find(all.begin(), all.end(), embed) == all.end()) all.push_back(embed);
   }
-  all.insert(all.end(), {&kExpertRoute, &kExpertTiles, &kClusterLogits});
+  all.insert(all.end(), {&kExpertRoute, &kExpertTiles, &kClusterLogits, &kSoftRows});
   all.push_back(&kQuantAct);
   const auto sampling = sample_kernels();
   all.insert(all.end(), sampling.begin(), sampling.end());

@@ -7,6 +7,7 @@
 #include "kernels/embed.hpp"
 #include "kernels/linear.hpp"
 #include "kernels/rms_norm.hpp"
+#include "kernels/soft_rows.hpp"
 #include "model/layers.hpp"
 
 namespace kimberlite::model {
@@ -60,6 +61,9 @@ Tensor add_decoder(Graph& graph, const ModelConfig& config, const Weights& weigh
   stack.x = options.residual ? *options.residual : graph.transient("x", DType::f32, shape);
   kernels::add_embed(graph, weights.embedding(), state.columns, stack.x, config.embedding_scale,
                      "token_embd");
+  if (state.soft.valid()) {
+    kernels::add_soft_rows(graph, state.soft, state.sources, stack.x, "soft_embd");
+  }
   if (config.per_layer_width != 0) {
     stack.per_layer =
         add_per_layer_inputs(graph, config, weights.per_layer(), state.columns, stack.x);

@@ -18,6 +18,9 @@ struct DecoderState {
   std::vector<kernels::KvCacheView> caches;  // one for each layer
   graph::Tensor rope_sliding;                // kernels::make_rope_table
   graph::Tensor rope_full;
+  // Of a pass over pictures or sounds, else unset:
+  graph::Tensor soft{};     // f32 [n, width]: embeddings in the place of those of tokens
+  graph::Tensor sources{};  // u32 [n_columns, 1]: a row of `soft`, or shaders::kNoSource
 };
 
 struct DecoderOptions {

@@ -29,9 +29,13 @@ const char* end_name(PassEnd end) {
 
 void Passes::add_model(graph::Graph& graph, const PassKey& key) const {
   const bool decodes = key.end == PassEnd::step || key.end == PassEnd::verify;
-  const model::DecoderState state{
+  model::DecoderState state{
       decodes ? sequence_->columns(key.n_columns) : sequence_->host_columns(key.n_columns),
       cache_->layers(), engine_->rope().sliding, engine_->rope().full};
+  if (key.soft) {
+    state.soft = sequence_->soft(key.n_columns);
+    state.sources = sequence_->sources(key.n_columns);
+  }
   model::DecoderOptions options;
   if (key.end != PassEnd::cache) options.logits = sequence_->logits(key.n_columns);
   if (decodes && engine_->drafter() != nullptr) options.result = sequence_->hidden(key.n_columns);
@@ -101,7 +105,8 @@ Result<const graph::Executable*> Passes::get(const PassKey& key) {
     const graph::Plan plan = graph::make_plan(graph);
     KL_ASSIGN(const vk::BufferRange scratch, engine_->reserve_scratch(plan.scratch_bytes));
     graph::ExecutableOptions options;
-    options.name = fmt::format("{}-{}", end_name(key.end), key.n_columns);
+    options.name =
+        fmt::format("{}-{}{}", end_name(key.end), key.n_columns, key.soft ? "-soft" : "");
     options.timestamps = key.profiled;
     KL_ASSIGN(graph::Executable executable,
               graph::Executable::make(engine_->device(), engine_->pipelines(), graph, plan, scratch,

@@ -8,6 +8,7 @@
 #include "kimberlite/generation.hpp"
 #include "runtime/kv_cache.hpp"
 #include "shaders/sample.h"
+#include "shaders/soft_rows.h"
 
 namespace kimberlite::runtime {
 namespace {
@@ -38,7 +39,7 @@ Result<Sequence> Sequence::make(Engine& engine) {
   const auto u32 = [&](uint64_t rows, uint64_t n, MemoryKind kind, const char* name) {
     return s.add(rows * n, kind, DType::u32, Shape{rows, n}, name);
   };
-  KL_ASSIGN(s.host_columns_, u32(kMaxPrefillRows, 4, MemoryKind::upload, "columns"));
+  KL_ASSIGN(s.host_columns_, u32(engine.pass_rows(), 4, MemoryKind::upload, "columns"));
   KL_ASSIGN(s.columns_, u32(kernels::kMaxDecodeColumns, 4, MemoryKind::device, "decode columns"));
   constexpr uint64_t kStateWords = sizeof(shaders::SequenceState) / sizeof(uint32_t);
   KL_ASSIGN(s.state_, u32(1, kStateWords, MemoryKind::device, "sequence state"));
@@ -92,12 +93,48 @@ Tensor Sequence::logits(uint32_t n) const { return logits_.rows(0, n); }
 
 void Sequence::write_columns(std::span<const int32_t> tokens, uint32_t first_position,
                              uint32_t n_columns) {
-  KL_CHECK(tokens.size() <= n_columns && n_columns <= kMaxPrefillRows, "too many columns");
+  KL_CHECK(tokens.size() <= n_columns && n_columns <= host_columns_.shape[0], "too many columns");
   auto* columns = reinterpret_cast<shaders::Column*>(host_columns_.buffer->mapped());
   for (uint32_t i = 0; i < n_columns; ++i) {
     const bool active = i < tokens.size();
     columns[i] = {active ? static_cast<uint32_t>(tokens[i]) : 0, first_position + i, 0,
                   active ? 1u : 0u};
+  }
+}
+
+Status Sequence::add_media() {
+  if (soft_.valid()) return {};
+  const uint64_t n = engine_->pass_rows();
+  const uint64_t width = engine_->config().width;
+  KL_ASSIGN(sources_, add(n, MemoryKind::upload, DType::u32, Shape{n, 1}, "sources of embeddings"));
+  KL_ASSIGN(soft_, add(n * width, MemoryKind::upload, DType::f32, Shape{n, width}, "embeddings"));
+  return {};
+}
+
+/// What a placeholder's column looks up is written over: any token serves, and the first one, the
+/// padding, is what the official model takes.
+void Sequence::write_columns(const Prompt& prompt, uint32_t first, uint32_t n, uint32_t n_columns) {
+  write_columns(std::span(prompt.tokens).subspan(first, n), first, n_columns);
+  auto* columns = reinterpret_cast<shaders::Column*>(host_columns_.buffer->mapped());
+  auto* sources = reinterpret_cast<uint32_t*>(sources_.buffer->mapped());
+  auto* soft = reinterpret_cast<float*>(soft_.buffer->mapped());
+  std::fill_n(sources, n_columns, shaders::kNoSource);
+  const uint64_t width = soft_.shape[1];
+  const uint32_t end = first + n;
+  for (const SoftRun& run : prompt.runs) {
+    const uint32_t run_begin = std::max(run.first, first);
+    const uint32_t run_end = std::min(run.end(), end);
+    if (run_begin >= run_end) continue;
+    const bool whole = run.first >= first && run.end() <= end;
+    KL_CHECK(whole || !run.soft->is_block, "a part of a block");
+    for (uint32_t position = run_begin; position < run_end; ++position) {
+      const uint32_t column = position - first;
+      columns[column].token = 0;
+      if (run.soft->is_block) columns[column].is_active = 1 + (run.end() - 1 - position);
+      sources[column] = column;
+    }
+    std::copy_n(&run.soft->rows[(run_begin - run.first) * width], (run_end - run_begin) * width,
+                &soft[(run_begin - first) * width]);
   }
 }
 

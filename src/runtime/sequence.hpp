@@ -11,6 +11,7 @@
 #include "base/result.hpp"
 #include "graph/tensor.hpp"
 #include "runtime/engine.hpp"
+#include "runtime/prompt.hpp"
 #include "shaders/common/columns.h"
 #include "shaders/common/sequence.h"
 #include "vk/memory.hpp"
@@ -25,7 +26,7 @@ class Sequence {
   /// Errors: out_of_memory, device.
   static Result<Sequence> make(Engine& engine);
 
-  /// u32 [n, 4]: columns that the host writes (prefill, evaluation). n up to kMaxPrefillRows.
+  /// u32 [n, 4]: columns that the host writes (prefill, evaluation). n up to Engine::pass_rows().
   [[nodiscard]] graph::Tensor host_columns(uint32_t n) const;
   /// u32 [n, 4]: the columns of a decode pass: the pending token, which the sampler writes, then
   /// drafts. n up to kMaxDecodeColumns.
@@ -52,8 +53,18 @@ class Sequence {
   [[nodiscard]] const graph::Tensor& ring() const { return ring_; }      // u32 [1, kRingTokens]
   [[nodiscard]] const graph::Tensor& report() const { return report_; }  // SequenceReport
 
+  /// f32 [n, width]: embeddings in the place of those of tokens, and u32 [n, 1]: which row of them
+  /// each of host_columns() takes. Unset before add_media().
+  [[nodiscard]] graph::Tensor soft(uint32_t n) const { return soft_.rows(0, n); }
+  [[nodiscard]] graph::Tensor sources(uint32_t n) const { return sources_.rows(0, n); }
+
   /// Columns for `tokens` at consecutive positions, padded with inactive ones to `n_columns`.
   void write_columns(std::span<const int32_t> tokens, uint32_t first_position, uint32_t n_columns);
+  /// Memory for pictures and sounds, taken at the first one. Errors: out_of_memory, device.
+  Status add_media();
+  /// Columns for tokens first .. first + n - 1 of a prompt with the embeddings in their places; a
+  /// block of those is among them whole or not at all. After add_media().
+  void write_columns(const Prompt& prompt, uint32_t first, uint32_t n, uint32_t n_columns);
   /// The state of a generation and the column that it begins with.
   Status start(const shaders::SequenceState& state, const shaders::Column& column);
   /// How often each token of `history` occurs, for the penalties.
@@ -80,6 +91,8 @@ class Sequence {
   Engine* engine_ = nullptr;  // Borrowed from the session's owner.
   std::vector<std::unique_ptr<vk::Buffer>> buffers_;
   graph::Tensor host_columns_;
+  graph::Tensor soft_;
+  graph::Tensor sources_;
   graph::Tensor columns_;
   graph::Tensor hidden_;
   graph::Tensor draft_input_;

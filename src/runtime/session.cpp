@@ -4,13 +4,11 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <chrono>
 
 namespace kimberlite::runtime {
 namespace {
 
-constexpr uint32_t kMinPrefillRows = 8;
 constexpr uint32_t kFirstPrefillRows = 32;  // before anything is known of the device's speed
 
 using Clock = std::chrono::steady_clock;
@@ -42,21 +40,6 @@ StopReason stop_reason(uint32_t done, int32_t token, const text::Tokenizer* toke
 
 }  // namespace
 
-uint32_t pick_prefill_rows(uint32_t n_left, uint32_t limit, bool pads) {
-  const uint32_t largest =
-      std::min(std::bit_floor(std::max(limit, kMinPrefillRows)), kMaxPrefillRows);
-  const uint32_t bucket = std::clamp(std::bit_ceil(n_left), kMinPrefillRows, largest);
-  const uint32_t enough = pads ? bucket / 4 * 3 : bucket;
-  const bool wasteful = bucket > kMinPrefillRows && n_left < enough;
-  return wasteful ? bucket / 2 : bucket;
-}
-
-uint32_t next_row_limit(uint32_t n_rows, double seconds, double bound_seconds) {
-  const double fits = bound_seconds * n_rows / seconds;
-  return static_cast<uint32_t>(
-      std::clamp(std::min(fits, 2.0 * n_rows), double{kMinPrefillRows}, double{kMaxPrefillRows}));
-}
-
 Session::Session(Engine& engine, KvCache cache, Sequence sequence, uint64_t snapshot_bytes)
     : engine_(&engine),
       cache_(std::move(cache)),
@@ -85,6 +68,7 @@ Result<std::unique_ptr<Session>> Session::make(Engine& engine, uint32_t context,
 
 /// Pipelines of steps, rounds and every prefill size, on several threads.
 Status Session::prepare(const Progress& progress) {
+  if (engine_->projector() != nullptr) KL_TRY(sequence_.add_media());
   std::vector<PassKey> keys{{PassEnd::step, 1}};
   if (engine_->drafter() != nullptr) {
     for (uint32_t n = 2; n <= kMaxDrafts + 1; ++n) {
@@ -93,6 +77,7 @@ Status Session::prepare(const Progress& progress) {
   }
   for (uint32_t rows = kMinPrefillRows; rows <= kMaxPrefillRows; rows *= 2) {
     keys.push_back({PassEnd::cache, rows});
+    keys.back().soft = rows == kMinPrefillRows && engine_->projector() != nullptr;
   }
   return passes_.prepare(keys, [&](size_t done, size_t total) {
     if (!progress) return;
@@ -119,14 +104,12 @@ Status Session::check_tokens(std::span<const int32_t> tokens) const {
   return {};
 }
 
-/// Cuts the session back to the longest prefix that it shares with `tokens` and that the cache can
-/// still serve, by itself or from a snapshot, and never includes the last token. Returns its
+/// Cuts the session back to the longest prefix that it shares with the prompt and that the cache
+/// can still serve, by itself or from a snapshot, and never includes the last token. Returns its
 /// length.
-Result<uint32_t> Session::keep_prefix(std::span<const int32_t> tokens) {
-  const size_t limit = std::min<size_t>(n_cached_, tokens.size() - 1);
-  const auto differ =
-      std::mismatch(tokens_.begin(), tokens_.begin() + static_cast<long>(limit), tokens.begin());
-  const auto common = static_cast<uint32_t>(differ.first - tokens_.begin());
+Result<uint32_t> Session::keep_prefix(const Prompt& prompt) {
+  const auto limit = static_cast<uint32_t>(std::min<size_t>(n_cached_, prompt.tokens.size() - 1));
+  const uint32_t common = common_items(now_, prompt, limit);
   snapshots_.forget_after(common);
   n_cached_ = cache_.rewind(common, n_written_);
   if (n_cached_ < common) {
@@ -137,7 +120,8 @@ Result<uint32_t> Session::keep_prefix(std::span<const int32_t> tokens) {
     n_cached_ = saved;
   }
   if (n_cached_ == 0) n_written_ = 0;
-  tokens_.assign(tokens.begin(), tokens.begin() + n_cached_);
+  now_.tokens.assign(prompt.tokens.begin(), prompt.tokens.begin() + n_cached_);
+  now_.runs = runs_before(prompt.runs, n_cached_);
   return n_cached_;
 }
 
@@ -155,24 +139,38 @@ Status Session::run(const graph::Executable& executable) {
   return engine_->device().wait(value);
 }
 
-Status Session::prefill(std::span<const int32_t> tokens,
-                        const std::function<void(double)>& progress) {
-  const auto n_end = static_cast<uint32_t>(tokens.size() - 1);
+Status Session::run_prefill(const Prompt& prompt, const PrefillStep& step) {
+  PassKey key{PassEnd::cache, step.n_rows};
+  key.soft = step.has_soft;
+  KL_ASSIGN(const graph::Executable* pass, passes_.get(key));
+  if (step.has_soft) {
+    sequence_.write_columns(prompt, n_cached_, step.n_used, step.n_rows);
+  } else {
+    const auto part = std::span(prompt.tokens).subspan(n_cached_, step.n_used);
+    sequence_.write_columns(part, n_cached_, step.n_rows);
+  }
+  return run(*pass);
+}
+
+Status Session::prefill(const Prompt& prompt, const std::function<void(double)>& progress) {
+  const auto n_end = static_cast<uint32_t>(prompt.tokens.size() - 1);
   const uint32_t n_begin = n_cached_;
   const double bound = submission_bound_seconds(engine_->device().caps());
   const bool is_cpu = engine_->device().caps().is_cpu;
   while (n_cached_ < n_end) {
     if (cancelled_) return Error{ErrorCode::cancelled, "prefill was cancelled"};
-    const uint32_t n_rows = pick_prefill_rows(n_end - n_cached_, row_limit_, !is_cpu);
-    const uint32_t n_used = std::min(n_rows, n_end - n_cached_);
-    KL_ASSIGN(const graph::Executable* pass, passes_.get({PassEnd::cache, n_rows}));
-    sequence_.write_columns(tokens.subspan(n_cached_, n_used), n_cached_, n_rows);
+    const PrefillStep step =
+        pick_prefill_step(prompt.runs, n_cached_, n_end, row_limit_, /*pads=*/!is_cpu);
     const auto start = Clock::now();
-    KL_TRY(run(*pass));
+    KL_TRY(run_prefill(prompt, step));
     // A short last pass says nothing about how large a pass may be.
-    if (n_rows >= row_limit_ / 2) row_limit_ = next_row_limit(n_rows, seconds_since(start), bound);
-    tokens_.insert(tokens_.end(), tokens.begin() + n_cached_, tokens.begin() + n_cached_ + n_used);
-    n_cached_ += n_used;
+    if (step.n_rows >= row_limit_ / 2) {
+      row_limit_ = next_row_limit(step.n_rows, seconds_since(start), bound);
+    }
+    const auto done = prompt.tokens.begin() + n_cached_;
+    now_.tokens.insert(now_.tokens.end(), done, done + step.n_used);
+    n_cached_ += step.n_used;
+    now_.runs = runs_before(prompt.runs, n_cached_);
     n_written_ = std::max(n_written_, n_cached_);
     if (progress) progress(static_cast<double>(n_cached_ - n_begin) / (n_end - n_begin));
   }
@@ -181,35 +179,59 @@ Status Session::prefill(std::span<const int32_t> tokens,
 
 Result<SyncCounts> Session::sync(std::span<const int32_t> tokens,
                                  const std::function<void(double)>& progress) {
+  return sync_prompt(Prompt{{tokens.begin(), tokens.end()}, {}}, progress);
+}
+
+Result<SyncCounts> Session::sync_prompt(const Prompt& prompt,
+                                        const std::function<void(double)>& progress) {
+  if (&prompt == &now_)
+    return sync_prompt(Prompt(prompt), progress);  // what it is compared with changes
   cancelled_ = false;
-  KL_TRY(check_tokens(tokens));
-  KL_TRY(cache_.commit(static_cast<uint32_t>(tokens.size())));
+  KL_TRY(check_tokens(prompt.tokens));
+  KL_TRY(check_runs(prompt, engine_->config().width, engine_->max_picture_tokens()));
+  const auto n_tokens = static_cast<uint32_t>(prompt.tokens.size());
+  KL_TRY(cache_.commit(n_tokens));
   SyncCounts counts;
-  KL_ASSIGN(counts.reused, keep_prefix(tokens));
-  counts.recomputed = static_cast<uint32_t>(tokens.size()) - 1 - counts.reused;
+  KL_ASSIGN(counts.reused, keep_prefix(prompt));
+  counts.recomputed = n_tokens - 1 - counts.reused;
   if (counts.recomputed > 0) {
     KL_TRY(save_snapshot());
-    KL_TRY(prefill(tokens, progress));
+    KL_TRY(prefill(prompt, progress));
     KL_TRY(save_snapshot());
   }
-  tokens_.assign(tokens.begin(), tokens.end());
+  now_ = prompt;
   return counts;
+}
+
+Status Session::check_pending(const char* who) const {
+  if (now_.tokens.empty()) {
+    return Error{ErrorCode::invalid_argument,
+                 fmt::format("{} needs a synced prompt, got none", who)};
+  }
+  if (n_cached_ + 1 == now_.tokens.size()) return {};
+  return Error{ErrorCode::invalid_argument,
+               fmt::format("{} needs a finished sync: {} of {} positions are computed", who,
+                           n_cached_, now_.tokens.size() - 1)};
+}
+
+Result<std::vector<float>> Session::pending_logits() {
+  KL_TRY(check_pending("pending_logits"));
+  KL_ASSIGN(const graph::Executable* pass, passes_.get({PassEnd::logits, 1}));
+  sequence_.write_columns(std::span(now_.tokens).last(1), n_cached_, 1);
+  KL_TRY(run(*pass));
+  n_written_ = std::max(n_written_, n_cached_ + 1);
+  std::vector<float> logits;
+  KL_TRY(sequence_.read_logits(1, logits));
+  return logits;
 }
 
 Status Session::begin_generation(const GenerateRequest& request) {
   KL_TRY(kernels::check_sampling(request.sampling));
-  if (tokens_.empty()) {
-    return Error{ErrorCode::invalid_argument, "generate needs a synced prompt, got none"};
-  }
-  if (n_cached_ + 1 != tokens_.size()) {
-    return Error{ErrorCode::invalid_argument,
-                 fmt::format("generate needs a finished sync: {} of {} positions are computed",
-                             n_cached_, tokens_.size() - 1)};
-  }
-  if (tokens_.size() >= context()) {
+  KL_TRY(check_pending("generate"));
+  if (now_.tokens.size() >= context()) {
     return Error{ErrorCode::context_full,
                  fmt::format("no room for another token: {} tokens, the context holds {}",
-                             tokens_.size(), context())};
+                             now_.tokens.size(), context())};
   }
   if (const uint32_t most = std::max(request.max_drafts, request.n_drafts.value_or(0));
       most > kMaxDrafts) {
@@ -223,11 +245,11 @@ Status Session::begin_generation(const GenerateRequest& request) {
                              request.stop_ids.size(), shaders::kMaxStopIds)};
   }
   // Without a limit the cache grows as it goes. The last token is never computed.
-  const uint64_t n_computed = tokens_.size() + std::max<uint64_t>(request.max_tokens, 1) - 1;
+  const uint64_t n_computed = now_.tokens.size() + std::max<uint64_t>(request.max_tokens, 1) - 1;
   KL_TRY(cache_.commit(static_cast<uint32_t>(std::min<uint64_t>(n_computed, context()))));
   shaders::SequenceState state{};
   kernels::set_sampling(state, request.sampling);
-  state.position = static_cast<uint32_t>(tokens_.size());
+  state.position = static_cast<uint32_t>(now_.tokens.size());
   state.token_limit = request.max_tokens == 0 ? UINT32_MAX : request.max_tokens;
   state.context_limit = context();
   state.n_stop = static_cast<uint32_t>(request.stop_ids.size());
@@ -237,11 +259,11 @@ Status Session::begin_generation(const GenerateRequest& request) {
   const kernels::SamplingSettings& sampling = request.sampling;
   if (sampling.repeat_penalty != 1.0f || sampling.presence_penalty != 0.0f ||
       sampling.frequency_penalty != 0.0f) {
-    KL_TRY(sequence_.write_counts(tokens_));
+    KL_TRY(sequence_.write_counts(now_.tokens));
   }
   if (engine_->drafter() != nullptr) drafting_.limit(request.max_drafts, request.n_drafts);
   KL_TRY(record_rounds(request));
-  return sequence_.start(state, {static_cast<uint32_t>(tokens_.back()), n_cached_, 0, 1});
+  return sequence_.start(state, {static_cast<uint32_t>(now_.tokens.back()), n_cached_, 0, 1});
 }
 
 Result<const graph::Executable*> Session::round_part(PassEnd end, uint32_t n_drafts,
@@ -310,7 +332,7 @@ Result<StopReason> Session::run_rounds(const GenerateRequest& request, Generated
   for (uint32_t n_drafts = 0;; n_drafts = drafting_.pick()) {
     if (cancelled_) return StopReason::cancelled;
     const auto n_before = static_cast<uint32_t>(out.tokens.size());
-    const auto n_pending = static_cast<uint32_t>(tokens_.size());
+    const auto n_pending = static_cast<uint32_t>(now_.tokens.size());
     KL_TRY(cache_.commit(std::min(n_pending + n_drafts, context())));
     const auto round_start = Clock::now();
     KL_TRY(run_round(n_drafts, request));
@@ -324,9 +346,9 @@ Result<StopReason> Session::run_rounds(const GenerateRequest& request, Generated
     if (out.tokens.empty()) out.first_token_seconds = seconds_since(start);
     for (uint32_t i = n_before; i < report.n_emitted; ++i) {
       // The token that was pending has been computed, and this one is pending now.
-      n_cached_ = static_cast<uint32_t>(tokens_.size());
+      n_cached_ = static_cast<uint32_t>(now_.tokens.size());
       const int32_t token = sequence_.read_token(i);
-      tokens_.push_back(token);
+      now_.tokens.push_back(token);
       out.tokens.push_back(token);
       const bool wanted = !on_token || on_token(token);
       const bool is_last = i + 1 == report.n_emitted && report.done != shaders::kRunning;
@@ -340,7 +362,7 @@ Result<StopReason> Session::run_rounds(const GenerateRequest& request, Generated
     if (report.done == shaders::kDoneNoCandidate) {
       return Error{ErrorCode::device, fmt::format("no token can be sampled at position {}: every "
                                                   "logit is masked or not a number",
-                                                  tokens_.size())};
+                                                  now_.tokens.size())};
     }
   }
 }
@@ -371,7 +393,7 @@ Status Session::evaluate(std::span<const int32_t> tokens,
   cancelled_ = false;
   KL_TRY(check_tokens(tokens));
   KL_TRY(cache_.commit(static_cast<uint32_t>(tokens.size())));
-  tokens_.clear();
+  now_ = {};
   n_cached_ = 0;
   n_written_ = 0;
   snapshots_.forget_after(0);
@@ -389,7 +411,7 @@ Status Session::evaluate(std::span<const int32_t> tokens,
     for (uint32_t i = 0; i < n; ++i) {
       on_row(n_cached_ + i, std::span<const float>(logits).subspan(i * uint64_t{n_vocab}, n_vocab));
     }
-    tokens_.insert(tokens_.end(), part.begin(), part.end());
+    now_.tokens.insert(now_.tokens.end(), part.begin(), part.end());
     n_cached_ += n;
     n_written_ = n_cached_;
   }

@@ -17,20 +17,12 @@
 #include "runtime/engine.hpp"
 #include "runtime/kv_cache.hpp"
 #include "runtime/passes.hpp"
+#include "runtime/prefill_plan.hpp"
+#include "runtime/prompt.hpp"
 #include "runtime/ring_snapshot.hpp"
 #include "runtime/sequence.hpp"
 
 namespace kimberlite::runtime {
-
-/// Rows of the next prefill pass when `n_left` positions are left: the smallest bucket that wastes
-/// at most a quarter of its rows (`pads`, where a pass reads each weight once whatever its rows; a
-/// CPU driver pays for each row), else the largest that is filled. Buckets are 8, 16, ... up to
-/// kMaxPrefillRows; none is larger than `limit` (at least 8). Pure.
-[[nodiscard]] uint32_t pick_prefill_rows(uint32_t n_left, uint32_t limit, bool pads);
-
-/// The row limit after a pass of `n_rows` took `seconds`: what fits `bound_seconds` at that speed,
-/// at most twice as much as was tried. Pure.
-[[nodiscard]] uint32_t next_row_limit(uint32_t n_rows, double seconds, double bound_seconds);
 
 struct SyncCounts {
   uint32_t reused = 0;
@@ -62,11 +54,16 @@ class Session {
                                                std::optional<kernels::KvType> kv_type,
                                                const Progress& progress = {});
 
-  /// Afterwards the session stands for `tokens`; all but the last are in the cache. Errors:
+  /// Afterwards the session stands for the prompt; all but its last token are in the cache. Errors:
   /// invalid_argument, context_full, out_of_memory where the cache cannot grow (the session stays
   /// as it was), cancelled, device.
+  Result<SyncCounts> sync_prompt(const Prompt& prompt, const std::function<void(double)>& progress);
   Result<SyncCounts> sync(std::span<const int32_t> tokens,
                           const std::function<void(double)>& progress);
+
+  /// Logits of the pending token, which stays pending. Errors: invalid_argument where a sync has
+  /// not finished; out_of_memory, device.
+  Result<std::vector<float>> pending_logits();
 
   /// `on_token` returns false to stop. The cache grows to prompt + max_tokens first, without a
   /// limit step by step. Errors: as sync; what was emitted before stays part of the session.
@@ -83,7 +80,8 @@ class Session {
 
   void cancel() { cancelled_ = true; }
 
-  [[nodiscard]] const std::vector<int32_t>& tokens() const { return tokens_; }
+  [[nodiscard]] const std::vector<int32_t>& tokens() const { return now_.tokens; }
+  [[nodiscard]] const Prompt& prompt() const { return now_; }
   [[nodiscard]] uint32_t context() const { return cache_.context(); }
   [[nodiscard]] Passes& passes() { return passes_; }
   [[nodiscard]] Engine& engine() const { return *engine_; }
@@ -95,9 +93,11 @@ class Session {
   Session(Engine& engine, KvCache cache, Sequence sequence, uint64_t snapshot_bytes);
   Status prepare(const Progress& progress);
   Status check_tokens(std::span<const int32_t> tokens) const;
-  Result<uint32_t> keep_prefix(std::span<const int32_t> tokens);
+  Status check_pending(const char* who) const;
+  Result<uint32_t> keep_prefix(const Prompt& prompt);
   Status save_snapshot();
-  Status prefill(std::span<const int32_t> tokens, const std::function<void(double)>& progress);
+  Status prefill(const Prompt& prompt, const std::function<void(double)>& progress);
+  Status run_prefill(const Prompt& prompt, const PrefillStep& step);
   Status run(const graph::Executable& executable);
   Result<StopReason> run_rounds(const GenerateRequest& request, Generated& out,
                                 const std::function<bool(int32_t)>& on_token);
@@ -114,10 +114,10 @@ class Session {
   Passes passes_;
   RingSnapshots snapshots_;
   DraftPolicy drafting_;
-  std::vector<int32_t> tokens_;  // what the session stands for
-  uint32_t n_cached_ = 0;        // positions of tokens_ whose K and V are in the cache
-  uint32_t n_written_ = 0;       // positions ever written since the cache was rebuilt
-  uint32_t row_limit_;           // of a prefill pass, from measured time
+  Prompt now_;              // what the session stands for
+  uint32_t n_cached_ = 0;   // positions of it whose K and V are in the cache
+  uint32_t n_written_ = 0;  // positions ever written since the cache was rebuilt
+  uint32_t row_limit_;      // of a prefill pass, from measured time
   std::atomic<bool> cancelled_ = false;
 };
 

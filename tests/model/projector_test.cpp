@@ -33,7 +33,7 @@ class ProjectorTest : public ::testing::Test {
     return paths_.emplace_back(write_tiny_projector(golden_.header.at("projector_seed"), type));
   }
   std::unique_ptr<TinyModel> open(formats::GgmlType type) {
-    return std::make_unique<TinyModel>("tiny12", golden_.seed, formats::GgmlType::f32,
+    return std::make_unique<TinyModel>("tiny12", golden_.header.at("seed"), formats::GgmlType::f32,
                                        with_projector(precise(), write(type)));
   }
 
