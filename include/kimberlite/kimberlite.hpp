@@ -1,5 +1,5 @@
-// Kimberlite: Gemma 4 on any GPU through Vulkan. The public interface, with what a generation
-// takes and gives in kimberlite/generation.hpp.
+// Kimberlite: Gemma 4 on any GPU through Vulkan. What a generation takes and gives is in
+// kimberlite/generation.hpp, pictures and sounds are in kimberlite/media.hpp.
 //
 // Open a model, make a session, stream tokens:
 //
@@ -53,6 +53,9 @@ struct ModelOptions {
   /// sooner. Without `draft_model` the first that lies beside the model and was made for it.
   bool draft = true;
   std::string draft_model;
+  /// Pictures and sounds (media.hpp), by the projector `mmproj` or the first beside the model.
+  bool media = true;
+  std::string mmproj;
   std::optional<uint32_t> gpu_layers;  // layers in GPU memory; default: as many as fit
   std::string cache_dir;               // pipelines and probe results; "" = the user's cache folder
   Progress progress;                   // of checking the driver and loading weights

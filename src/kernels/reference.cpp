@@ -243,11 +243,12 @@ void add_kv_rounding(Expected& head, KvType type) {
 }
 
 Expected attention_head(const HostCache& k, const HostCache& v, std::span<const float> q,
-                        uint32_t sequence, uint32_t position, uint32_t kv_head, OwnKey own_key) {
+                        uint32_t sequence, uint32_t position, uint32_t kv_head, OwnKey own_key,
+                        uint32_t n_ahead) {
   const uint32_t d = k.view().head_dim;
   const uint32_t window = k.view().window;
   const uint32_t first = window == 0 || position < window ? 0 : position - window + 1;
-  const uint32_t n_keys = position - first + (own_key == OwnKey::seen ? 1 : 0);
+  const uint32_t n_keys = position - first + (own_key == OwnKey::seen ? 1 : 0) + n_ahead;
   std::vector<double> scores(n_keys);
   std::vector<double> score_bounds(n_keys);
   double q_norm = 0;

@@ -82,11 +82,12 @@ struct ExpertSumArgs {
 /// Adds to the bounds of one head what rounding it to the cache's type may change.
 void add_kv_rounding(Expected& head, KvType type);
 
-/// One query head over the keys that `position`, above 0 where its own is hidden, sees.
+/// One query head over the keys that `position`, above 0 where its own is hidden, sees; with so
+/// many behind it.
 [[nodiscard]] Expected attention_head(const HostCache& k, const HostCache& v,
                                       std::span<const float> q, uint32_t sequence,
                                       uint32_t position, uint32_t kv_head,
-                                      OwnKey own_key = OwnKey::seen);
+                                      OwnKey own_key = OwnKey::seen, uint32_t n_ahead = 0);
 
 /// A matrix as the file has it.
 struct Matrix {

@@ -23,6 +23,14 @@ std::optional<kernels::KvType> kv_type(std::optional<KvCacheType> type) {
   return std::nullopt;
 }
 
+Error no_vocabulary(const runtime::Engine& engine) {
+  return {ErrorCode::unsupported,
+          fmt::format("{}: the file has no vocabulary (tokenizer.ggml.model); use token ids",
+                      engine.file().path())};
+}
+
+}  // namespace
+
 text::Role text_role(Role role) {
   switch (role) {
     case Role::system:
@@ -35,13 +43,13 @@ text::Role text_role(Role role) {
   return text::Role::user;
 }
 
-Error no_vocabulary(const runtime::Engine& engine) {
-  return {ErrorCode::unsupported,
-          fmt::format("{}: the file has no vocabulary (tokenizer.ggml.model); use token ids",
-                      engine.file().path())};
+Result<const text::ChatFormat*> find_chat(const runtime::Engine& engine) {
+  if (engine.tokenizer() == nullptr) return no_vocabulary(engine);
+  if (engine.chat() != nullptr) return engine.chat();
+  return Error{ErrorCode::unsupported,
+               fmt::format("{}: the vocabulary has no turn tokens (<|turn>, <turn|>)",
+                           engine.file().path())};
 }
-
-}  // namespace
 
 runtime::GenerateRequest to_request(const GenerateOptions& options,
                                     const text::Tokenizer* tokenizer) {
@@ -75,6 +83,8 @@ Result<std::unique_ptr<Model>> Model::open(const std::string& path, const ModelO
   engine.n_gpu_layers = options.gpu_layers;
   engine.draft = options.draft;
   engine.draft_model = options.draft_model;
+  engine.media = options.media;
+  engine.projector = options.mmproj;
   engine.cache_dir = options.cache_dir;
   engine.progress = options.progress;
   auto state = std::make_unique<State>();
@@ -100,18 +110,12 @@ Result<std::vector<int32_t>> Model::encode(std::string_view text, bool add_bos,
 }
 
 Result<std::vector<int32_t>> Model::encode_chat(const std::vector<ChatMessage>& messages) const {
-  const runtime::Engine& engine = *state_->engine;
-  if (engine.tokenizer() == nullptr) return no_vocabulary(engine);
-  if (engine.chat() == nullptr) {
-    return Error{ErrorCode::unsupported,
-                 fmt::format("{}: the vocabulary has no turn tokens (<|turn>, <turn|>)",
-                             engine.file().path())};
-  }
+  KL_ASSIGN(const text::ChatFormat* chat, find_chat(*state_->engine));
   std::vector<text::Message> turns;
   for (const ChatMessage& message : messages) {
     turns.push_back({text_role(message.role), message.text});
   }
-  return engine.chat()->render(turns, {});
+  return chat->render(turns, {});
 }
 
 std::string Model::decode(std::span<const int32_t> tokens) const {

@@ -73,11 +73,20 @@ class Probe {
       if (report_.checked.contains(rope_check_name(kind, request_.kv_type))) continue;
       add(attention_checks(memory_, caps_, kind, request_.kv_type));
     }
+    if (request_.media) add_media();
     for (const MatrixKind& kind : request_.matrices) add_matrix(kind);
     for (const MatrixKind& kind : request_.tables) add_embedding(kind);
     for (const MatrixKind& kind : request_.experts) add_experts(kind);
     if (!request_.experts.empty() && !report_.checked.contains("expert_sum")) {
       add(expert_row_checks(memory_, caps_));
+    }
+  }
+
+  void add_media() {
+    if (!report_.checked.contains("layer_norm")) add(media_checks(memory_));
+    for (const AttentionKind& kind : request_.attention) {
+      if (kind.window == 0 || kind.own_key == kernels::OwnKey::hidden) continue;
+      add({picture_check(memory_, caps_, kind, request_.kv_type)});
     }
   }
 

@@ -249,8 +249,19 @@ AttentionInputs make_attention_inputs(ProbeMemory& memory, const AttentionKind& 
   return inputs;
 }
 
+/// Columns of a picture that see each other, from `first` on.
+struct PictureColumns {
+  uint32_t first = 0;
+  uint32_t n = 0;
+
+  [[nodiscard]] uint32_t n_ahead(uint32_t column) const {
+    return column >= first && column < first + n ? first + n - 1 - column : 0;
+  }
+};
+
 reference::Expected expected_attention(const AttentionInputs& inputs, const AttentionKind& kind,
-                                       uint32_t n, uint32_t n_active) {
+                                       uint32_t n, uint32_t n_active,
+                                       const PictureColumns& picture = {}) {
   const size_t d = kind.rope.head_dim;
   const uint32_t group = kind.n_heads / kind.n_kv_heads;
   reference::Expected all;
@@ -263,19 +274,21 @@ reference::Expected expected_attention(const AttentionInputs& inputs, const Atte
       const auto q = std::span(inputs.q).subspan((column * kind.n_heads + head) * d, d);
       append(all,
              reference::attention_head(inputs.k, inputs.v, q, 0, inputs.first_position + column,
-                                       head / group, kind.own_key));
+                                       head / group, kind.own_key, picture.n_ahead(column)));
     }
   }
   return all;
 }
 
 ProbePass attention_pass(ProbeMemory& memory, const vk::Caps& caps, const AttentionInputs& inputs,
-                         const AttentionKind& kind, uint32_t first, uint32_t n, uint32_t n_active) {
+                         const AttentionKind& kind, uint32_t first, uint32_t n, uint32_t n_active,
+                         const PictureColumns& picture = {}) {
   const uint64_t width = uint64_t{kind.n_heads} * kind.rope.head_dim;
   const Tensor q =
       memory.add(std::span(inputs.q).subspan(first * width, n * width), Shape{n, width});
-  const Tensor columns =
-      memory.add(column_words(inputs.first_position + first, n, n_active), Shape{n, 4});
+  std::vector<uint32_t> words = column_words(inputs.first_position + first, n, n_active);
+  for (uint32_t i = 0; i < n; ++i) words[i * 4 + 3] += picture.n_ahead(first + i);
+  const Tensor columns = memory.add(words, Shape{n, 4});
   const kernels::ActivationRows out = add_rows(memory, caps, n, width);
   const auto add = [=, view = inputs.view](Graph& graph) {
     kernels::add_attention(graph, q, columns, view, out, kind.n_heads, "attention", kind.own_key);
@@ -287,6 +300,25 @@ ProbePass attention_pass(ProbeMemory& memory, const vk::Caps& caps, const Attent
 
 std::string rope_check_name(const AttentionKind& kind, KvType type) {
   return fmt::format("{} {}", rope_kernel(kind).name, kind_text(kind, type));
+}
+
+ProbeCheck picture_check(ProbeMemory& memory, const vk::Caps& caps, const AttentionKind& kind,
+                         KvType type) {
+  constexpr PictureColumns kPicture{2, 5};
+  const uint64_t width = uint64_t{kind.n_heads} * kind.rope.head_dim;
+  const AttentionInputs inputs = make_attention_inputs(memory, kind, type, 3);
+  const graph::KernelDesc& prefill = kernels::attention_kernels(inputs.view).prefill;
+  ProbeCheck check{fmt::format("{} {} picture", prefill.name, kind_text(kind, type)),
+                   &prefill,
+                   {},
+                   kPrefillColumns,
+                   {},
+                   {}};
+  check.passes = {
+      attention_pass(memory, caps, inputs, kind, 0, kPrefillColumns, kPrefillActive, kPicture)};
+  check.expected = expect_rows(
+      caps, expected_attention(inputs, kind, kPrefillColumns, kPrefillActive, kPicture), width);
+  return check;
 }
 
 std::vector<ProbeCheck> attention_checks(ProbeMemory& memory, const vk::Caps& caps,

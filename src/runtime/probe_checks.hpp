@@ -94,6 +94,11 @@ struct ProbeMatrix {
 [[nodiscard]] std::vector<ProbeCheck> attention_checks(ProbeMemory& memory, const vk::Caps& caps,
                                                        const AttentionKind& kind,
                                                        kernels::KvType type);
+/// Prefill over a picture, whose columns see those behind them: of a kind with a window.
+[[nodiscard]] ProbeCheck picture_check(ProbeMemory& memory, const vk::Caps& caps,
+                                       const AttentionKind& kind, kernels::KvType type);
+/// Layer norms and embeddings in the place of tokens: what pictures and sounds need.
+[[nodiscard]] std::vector<ProbeCheck> media_checks(ProbeMemory& memory);
 /// Norms and activation: what every model uses.
 [[nodiscard]] std::vector<ProbeCheck> row_checks(ProbeMemory& memory, const vk::Caps& caps);
 /// A token for each of 8 sequences, every kind of setting among them.

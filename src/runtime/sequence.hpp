@@ -60,7 +60,7 @@ class Sequence {
 
   /// Columns for `tokens` at consecutive positions, padded with inactive ones to `n_columns`.
   void write_columns(std::span<const int32_t> tokens, uint32_t first_position, uint32_t n_columns);
-  /// Memory for pictures and sounds, taken at the first one. Errors: out_of_memory, device.
+  /// Memory for pictures and sounds, where the model knows them. Errors: out_of_memory, device.
   Status add_media();
   /// Columns for tokens first .. first + n - 1 of a prompt with the embeddings in their places; a
   /// block of those is among them whole or not at all. After add_media().

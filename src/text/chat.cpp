@@ -9,6 +9,14 @@ namespace {
 constexpr std::string_view kChannelBegin = "<|channel>";
 constexpr std::string_view kChannelEnd = "<channel|>";
 
+struct MediaPieces {
+  std::string_view begin;
+  std::string_view placeholder;
+  std::string_view end;
+};
+constexpr MediaPieces kPicture{"<|image>", "<|image|>", "<image|>"};
+constexpr MediaPieces kSound{"<|audio>", "<|audio|>", "<audio|>"};
+
 std::string_view name_of(Role role) {
   switch (role) {
     case Role::system:
@@ -32,9 +40,8 @@ Result<int32_t> require(const Tokenizer& tokenizer, std::string_view piece) {
   return *id;
 }
 
-std::string content_of(const Message& message) {
-  if (message.role == Role::model) return strip_thoughts(message.text);
-  return std::string(trim(message.text));
+std::string content_of(Role role, std::string_view text) {
+  return role == Role::model ? strip_thoughts(text) : std::string(trim(text));
 }
 
 }  // namespace
@@ -60,11 +67,24 @@ Result<ChatFormat> ChatFormat::make(const Tokenizer& tokenizer) {
   format.think_ = tokenizer.find_special("<|think|>");
   format.channel_begin_ = tokenizer.find_special(kChannelBegin);
   format.channel_end_ = tokenizer.find_special(kChannelEnd);
+  const auto find_media = [&](const MediaPieces& pieces) {
+    return MediaTokens{tokenizer.find_special(pieces.begin),
+                       tokenizer.find_special(pieces.placeholder),
+                       tokenizer.find_special(pieces.end)};
+  };
+  format.picture_ = find_media(kPicture);
+  format.sound_ = find_media(kSound);
   return format;
 }
 
 Result<std::vector<int32_t>> ChatFormat::render(std::span<const Message> messages,
                                                 const ChatOptions& options) const {
+  KL_ASSIGN(RenderedChat rendered, render_media(messages, options));
+  return std::move(rendered.tokens);
+}
+
+Result<RenderedChat> ChatFormat::render_media(std::span<const Message> messages,
+                                              const ChatOptions& options) const {
   if (messages.empty()) {
     return Error{ErrorCode::invalid_argument, "chat: 0 messages, expected at least 1"};
   }
@@ -74,32 +94,62 @@ Result<std::vector<int32_t>> ChatFormat::render(std::span<const Message> message
   if (primed && !channel_end_) return missing(kChannelEnd);
 
   PromptBuilder prompt(*tokenizer_);
+  RenderedChat rendered;
   KL_TRY(prompt.add_control(bos_));
   const Message* system = messages[0].role == Role::system ? &messages[0] : nullptr;
   if (options.thinking || system != nullptr) {
-    KL_TRY(add_system_turn(prompt, system, options.thinking));
+    KL_TRY(add_system_turn(prompt, system, options.thinking, rendered.media));
   }
-  KL_TRY(add_turns(prompt, messages.subspan(system != nullptr ? 1 : 0)));
+  KL_TRY(add_turns(prompt, messages.subspan(system != nullptr ? 1 : 0), rendered.media));
   if (options.add_generation_prompt) KL_TRY(add_generation_prompt(prompt, primed));
-  return prompt.finish();
+  KL_ASSIGN(rendered.tokens, prompt.finish());
+  return rendered;
 }
 
 // The first turn: the switch for thinking, then the system message, if there is one.
-Status ChatFormat::add_system_turn(PromptBuilder& prompt, const Message* message,
-                                   bool thinking) const {
+Status ChatFormat::add_system_turn(PromptBuilder& prompt, const Message* message, bool thinking,
+                                   std::vector<uint32_t>& media) const {
   KL_TRY(prompt.add_control(turn_begin_));
   prompt.add_text("system\n");
   if (thinking) {
     KL_TRY(prompt.add_control(*think_));
     prompt.add_text("\n");
   }
-  if (message != nullptr) prompt.add_text(content_of(*message));
+  if (message != nullptr) KL_TRY(add_content(prompt, *message, media));
   KL_TRY(prompt.add_control(turn_end_));
   prompt.add_text("\n");
   return {};
 }
 
-Status ChatFormat::add_turns(PromptBuilder& prompt, std::span<const Message> messages) const {
+Status ChatFormat::add_content(PromptBuilder& prompt, const Message& message,
+                               std::vector<uint32_t>& media) const {
+  if (message.parts.empty()) prompt.add_text(content_of(message.role, message.text));
+  for (const auto& part : message.parts) {
+    if (const auto* slot = std::get_if<MediaSlot>(&part)) {
+      KL_TRY(add_slot(prompt, *slot, media));
+    } else {
+      prompt.add_text(content_of(message.role, std::get<std::string>(part)));
+    }
+  }
+  return {};
+}
+
+Status ChatFormat::add_slot(PromptBuilder& prompt, const MediaSlot& slot,
+                            std::vector<uint32_t>& media) const {
+  const bool is_picture = slot.kind == MediaKind::picture;
+  const MediaTokens& tokens = is_picture ? picture_ : sound_;
+  const MediaPieces& pieces = is_picture ? kPicture : kSound;
+  if (!tokens.begin) return missing(pieces.begin);
+  if (!tokens.placeholder) return missing(pieces.placeholder);
+  if (!tokens.end) return missing(pieces.end);
+  KL_TRY(prompt.add_control(*tokens.begin));
+  media.push_back(prompt.n_tokens());
+  for (uint32_t i = 0; i < slot.n_tokens; ++i) KL_TRY(prompt.add_control(*tokens.placeholder));
+  return prompt.add_control(*tokens.end);
+}
+
+Status ChatFormat::add_turns(PromptBuilder& prompt, std::span<const Message> messages,
+                             std::vector<uint32_t>& media) const {
   const auto is_model = [&](size_t i) {
     return i < messages.size() && messages[i].role == Role::model;
   };
@@ -110,7 +160,7 @@ Status ChatFormat::add_turns(PromptBuilder& prompt, std::span<const Message> mes
       prompt.add_text(name_of(messages[i].role));
       prompt.add_text("\n");
     }
-    prompt.add_text(content_of(messages[i]));
+    KL_TRY(add_content(prompt, messages[i], media));
     if (is_model(i) && is_model(i + 1)) continue;
     KL_TRY(prompt.add_control(turn_end_));
     prompt.add_text("\n");

@@ -12,6 +12,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 #include "base/result.hpp"
@@ -22,9 +23,25 @@ namespace kimberlite::text {
 
 enum class Role { system, user, model };
 
+enum class MediaKind : uint8_t { picture, sound };
+
+/// A picture or sound in a message: so many placeholders between the control tokens of its kind.
+struct MediaSlot {
+  MediaKind kind;
+  uint32_t n_tokens;
+};
+
 struct Message {
   Role role;
   std::string text;
+  /// Instead of `text` where there are any: texts and media in their order.
+  std::vector<std::variant<std::string, MediaSlot>> parts{};
+};
+
+/// A prompt, and where each picture and sound begins: the position of its first placeholder.
+struct RenderedChat {
+  std::vector<int32_t> tokens;
+  std::vector<uint32_t> media;
 };
 
 struct ChatOptions {
@@ -49,12 +66,27 @@ class ChatFormat {
   /// an option needs a piece that the vocabulary lacks.
   Result<std::vector<int32_t>> render(std::span<const Message> messages,
                                       const ChatOptions& options) const;
+  /// The same of messages with media. Errors: unsupported too where the vocabulary lacks a piece of
+  /// a kind that is among them.
+  Result<RenderedChat> render_media(std::span<const Message> messages,
+                                    const ChatOptions& options) const;
 
  private:
+  /// Control tokens around and in the place of one kind of media.
+  struct MediaTokens {
+    std::optional<int32_t> begin;
+    std::optional<int32_t> placeholder;
+    std::optional<int32_t> end;
+  };
   explicit ChatFormat(const Tokenizer& tokenizer) : tokenizer_(&tokenizer) {}
 
-  Status add_system_turn(PromptBuilder& prompt, const Message* message, bool thinking) const;
-  Status add_turns(PromptBuilder& prompt, std::span<const Message> messages) const;
+  Status add_system_turn(PromptBuilder& prompt, const Message* message, bool thinking,
+                         std::vector<uint32_t>& media) const;
+  Status add_turns(PromptBuilder& prompt, std::span<const Message> messages,
+                   std::vector<uint32_t>& media) const;
+  Status add_content(PromptBuilder& prompt, const Message& message,
+                     std::vector<uint32_t>& media) const;
+  Status add_slot(PromptBuilder& prompt, const MediaSlot& slot, std::vector<uint32_t>& media) const;
   Status add_generation_prompt(PromptBuilder& prompt, bool primed) const;
 
   const Tokenizer* tokenizer_;  // Borrowed from the model.
@@ -65,6 +97,8 @@ class ChatFormat {
   std::optional<int32_t> think_;
   std::optional<int32_t> channel_begin_;
   std::optional<int32_t> channel_end_;
+  MediaTokens picture_;
+  MediaTokens sound_;
 };
 
 /// A model's text without its thoughts: everything from <|channel> to <channel|> goes, then white

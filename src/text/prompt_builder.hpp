@@ -20,6 +20,8 @@ class PromptBuilder {
 
   void add_text(std::string_view text) { text_ += text; }
   Status add_control(int32_t id);
+  /// How many there are, behind a control token.
+  [[nodiscard]] uint32_t n_tokens() const { return static_cast<uint32_t>(ids_.size()); }
 
   /// The prompt; the builder is empty afterwards.
   Result<std::vector<int32_t>> finish();

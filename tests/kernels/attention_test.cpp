@@ -33,12 +33,20 @@ struct Case {
     return window == 0 || column.position < window ? 0 : column.position - window + 1;
   }
   [[nodiscard]] uint32_t end_key(const Column& column) const {
-    return column.position + (own_key == OwnKey::seen ? 1 : 0);
+    const uint32_t n_ahead = window != 0 ? column.is_active - 1 : 0;
+    return column.position + (own_key == OwnKey::seen ? 1 + n_ahead : 0);
   }
 };
 
 Column at(uint32_t position, uint32_t sequence = 0) { return {0, position, sequence, 1}; }
 constexpr Column kInactive{0, 12345, 0, 0};
+
+/// Positions of a picture: each sees those behind it too, in a window.
+std::vector<Column> block(uint32_t first, uint32_t n) {
+  std::vector<Column> columns;
+  for (uint32_t i = 0; i < n; ++i) columns.push_back({0, first + i, 0, n - i});
+  return columns;
+}
 
 /// Few combinations of type, head and group: each is a pipeline of every variant to compile.
 std::vector<Case> decode_cases() {
@@ -54,6 +62,7 @@ std::vector<Case> decode_cases() {
       {"wrapped ring", KvType::f16, 256, 4, 2, 192, 96, 1, {at(1000), at(1001), at(1002)}},
       {"last position", KvType::f16, 256, 2, 1, 192, 128, 1, {at(262142), at(262143)}},
       {"sequences", KvType::f16, 256, 4, 2, 128, 70, 3, {at(500, 2), at(3), kInactive, at(64, 1)}},
+      {"small picture", KvType::f16, 256, 4, 2, 128, 20, 1, block(1021, 5)},
   };
 }
 
@@ -69,6 +78,8 @@ std::vector<Case> prefill_cases() {
       {"full, float", KvType::f32, 256, 4, 1, 192, 0, 2, run(120, 9, 2, 1)},
       {"group 1, quantised", KvType::q8_0, 256, 2, 2, 128, 0, 1, run(60, 10, 3, 0)},
       {"window over a wrapped ring", KvType::f16, 256, 4, 2, 128, 80, 2, run(1020, 33, 0, 1)},
+      {"picture longer than the window", KvType::f16, 256, 4, 2, 128, 20, 1, block(1010, 40)},
+      {"picture where all is seen", KvType::f16, 256, 2, 1, 64, 0, 1, block(3, 20)},
   };
 }
 

@@ -1,0 +1,83 @@
+// Pictures and sounds in a conversation. They come decoded: pixels in patches, samples in frames.
+//
+//   kimberlite::MediaMessage question{kimberlite::Role::user, {picture, "What is this?"}};
+//   auto prompt = kimberlite::encode_media_chat(model, {question});
+//   auto read = kimberlite::sync(session, *prompt);
+//   auto result = session.generate({}, ...);
+//
+// A picture that was asked about before, in whatever prompt, is not computed again while it is
+// among the last ones. Threads: encode_media_chat() uses the model's device, so it belongs to the
+// thread that drives the sessions.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "kimberlite/kimberlite.hpp"
+
+namespace kimberlite {
+
+/// A picture in patches of 48 x 48 pixels, row by row; a patch takes one token.
+struct Picture {
+  uint32_t n_x = 0;            // patches in a row
+  uint32_t n_y = 0;            // rows
+  std::vector<float> patches;  // [n_y * n_x, 3, 48, 48]: red, green, blue, each from 0 to 1
+};
+
+/// A sound at 16 kHz in frames of 40 ms; a frame takes one token.
+struct Sound {
+  std::vector<float> frames;  // [n, 640], each from -1 to 1; zeros behind the last sample
+};
+
+using Part = std::variant<std::string, Picture, Sound>;
+
+struct MediaMessage {
+  Role role = Role::user;
+  std::vector<Part> parts;
+};
+
+/// What a model takes besides text.
+struct MediaSupport {
+  bool pictures = false;
+  bool sounds = false;
+  uint32_t max_picture_tokens = 0;  // patches of the largest picture
+  std::string mmproj;               // the projector's file; empty without one
+  std::string reason;               // why there is none
+};
+[[nodiscard]] MediaSupport media_support(const Model& model);
+
+/// Tokens, and what stands in the place of some of them. A value; copies share the embeddings.
+class MediaPrompt {
+ public:
+  ~MediaPrompt();
+  MediaPrompt(const MediaPrompt& other);
+  MediaPrompt& operator=(const MediaPrompt& other);
+
+  /// With placeholders where pictures and sounds are.
+  [[nodiscard]] const std::vector<int32_t>& tokens() const;
+  /// Adds tokens behind it, such as those that were generated.
+  void append(std::span<const int32_t> tokens);
+
+ private:
+  friend struct Access;
+  struct State;
+  explicit MediaPrompt(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+/// The prompt of a conversation, ready for the model's turn. Control tokens around media are added
+/// here; text can never stand for them. Errors: unsupported (no projector, or none of that kind;
+/// a vocabulary without turns or media), invalid_argument (sizes, with both values), out_of_memory,
+/// device.
+Result<MediaPrompt> encode_media_chat(const Model& model,
+                                      const std::vector<MediaMessage>& messages);
+
+/// Session::sync with media: what was computed stays as long as tokens, pictures and sounds are the
+/// same. Errors: as Session::sync; invalid_argument for the prompt of another model.
+Result<SyncResult> sync(Session& session, const MediaPrompt& prompt, const Progress& progress = {});
+
+}  // namespace kimberlite
