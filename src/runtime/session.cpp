@@ -292,7 +292,7 @@ Status Session::record_rounds(const GenerateRequest& request) {
 /// What may be drawn at the pending token and behind each draft, until a draft may not come: what
 /// is drawn behind that one is of no use.
 void Session::write_masks(uint32_t n_drafts, const TokenMask& mask) {
-  std::vector<int32_t> tokens = tokens_;
+  std::vector<int32_t> tokens = now_.tokens;
   for (uint32_t column = 0;; ++column) {
     const std::span<uint32_t> allowed = sequence_.mask(column);
     std::ranges::fill(allowed, 0);
