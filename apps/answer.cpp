@@ -27,17 +27,17 @@ const char* reason_text(StopReason reason) {
   return "unknown";
 }
 
-Result<Answer> answer(Session& session, const std::vector<int32_t>& prompt,
-                      const GenerateOptions& options, bool quiet) {
+Result<Answer> answer(Session& session, const MediaPrompt& prompt, const GenerateOptions& options,
+                      bool quiet) {
   Answer out;
-  out.n_prompt = static_cast<uint32_t>(prompt.size());
+  out.n_prompt = static_cast<uint32_t>(prompt.tokens().size());
   const bool is_terminal = console().output_is_terminal;
   const InterruptScope scope([&session] { session.cancel(); });
   {
     ProgressLine line;
-    auto sync = session.sync(prompt, line.callback());
-    if (!sync.ok()) return sync.error();
-    out.sync = *sync;
+    auto read = sync(session, prompt, line.callback());
+    if (!read.ok()) return read.error();
+    out.sync = *read;
   }
   if (scope.interrupted()) return Error{ErrorCode::cancelled, "interrupted"};
   auto generated = session.generate(options, [&](const TokenEvent& event) {

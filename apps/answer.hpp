@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "apps/common.hpp"
+#include "kimberlite/media.hpp"
 
 namespace kimberlite::cli {
 
@@ -21,8 +22,8 @@ const char* reason_text(StopReason reason);
 /// Syncs and generates. Text goes to stdout while it comes, made safe where that is a terminal;
 /// `quiet` keeps it for Answer::text alone. Ctrl-C stops it: reason cancelled, or the error
 /// cancelled while the prompt is read. Errors: those of Session.
-Result<Answer> answer(Session& session, const std::vector<int32_t>& prompt,
-                      const GenerateOptions& options, bool quiet);
+Result<Answer> answer(Session& session, const MediaPrompt& prompt, const GenerateOptions& options,
+                      bool quiet);
 
 /// "prompt: 40 tokens (32 cached), 12.3 tokens/s; answer: 20 tokens, 8.1 tokens/s; ...".
 std::string speeds_text(const Answer& answer);

@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 
 #include <cstdlib>
+#include <iterator>
 #include <utility>
 
 #include "apps/answer.hpp"
+#include "apps/attachments.hpp"
 #include "apps/interrupt.hpp"
 #include "apps/line_reader.hpp"
 
@@ -16,11 +18,15 @@ constexpr std::string_view kQuotes = "\"\"\"";
 
 class ChatLoop {
  public:
-  ChatLoop(Session& session, Conversation conversation, GenerateOptions options, bool verbose)
-      : session_(&session),
+  ChatLoop(const Model& model, Session& session, Conversation conversation, std::vector<Part> media,
+           ChatOptions options)
+      : model_(&model),
+        session_(&session),
         conversation_(std::move(conversation)),
-        options_(std::move(options)),
-        verbose_(verbose) {}
+        media_(std::move(media)),
+        options_(std::move(options.generate)),
+        budget_(options.budget),
+        verbose_(options.verbose) {}
 
   int run();
 
@@ -31,11 +37,15 @@ class ChatLoop {
   Next command(const std::string& line);
   void set(const std::string& words);
   void print_settings() const;
+  void attach(const std::string& path, MediaKind kind);
   std::optional<Error> reply(const std::string& user);
 
-  Session* session_;  // Borrowed from the caller.
+  const Model* model_;  // Borrowed from the caller, like the next.
+  Session* session_;
   Conversation conversation_;
+  std::vector<Part> media_;  // for the next message
   GenerateOptions options_;
+  uint32_t budget_;
   bool verbose_;
   LineReader reader_;
   std::string last_speeds_;
@@ -46,6 +56,8 @@ void print_help() {
              "/?, /help           this text\n"
              "/clear              forget the conversation\n"
              "/system TEXT        another system message; forgets the conversation\n"
+             "/image FILE         a picture for the next message; dropping files on it does too\n"
+             "/audio FILE         a sound for the next message\n"
              "/set                the settings; /set temperature 0.7 changes one\n"
              "/stats              speeds of the last answer\n"
              "/bye                leave, as Ctrl-D does\n"
@@ -132,6 +144,12 @@ void ChatLoop::set(const std::string& words) {
   fmt::print(stderr, "no setting is called '{}'; /set lists them\n", terminal_safe(name));
 }
 
+/// A path as a shell would read it, or as it stands.
+std::string unquoted(const std::string& path) {
+  const DroppedPaths found = find_dropped_paths(path);
+  return found.paths.empty() ? path : found.paths.front();
+}
+
 ChatLoop::Next ChatLoop::command(const std::string& line) {
   const size_t space = line.find(' ');
   const std::string name = line.substr(0, space);
@@ -143,6 +161,10 @@ ChatLoop::Next ChatLoop::command(const std::string& line) {
     conversation_.clear();
   } else if (name == "/system") {
     conversation_.set_system(rest);
+  } else if (name == "/image") {
+    attach(unquoted(rest), MediaKind::picture);
+  } else if (name == "/audio") {
+    attach(unquoted(rest), MediaKind::sound);
   } else if (name == "/set") {
     rest.empty() ? print_settings() : set(rest);
   } else if (name == "/stats") {
@@ -153,13 +175,30 @@ ChatLoop::Next ChatLoop::command(const std::string& line) {
   return Next::go_on;
 }
 
+/// What is no file of that kind is named, and the chat goes on.
+void ChatLoop::attach(const std::string& path, MediaKind kind) {
+  auto parts = kind == MediaKind::picture ? read_picture_file(*model_, path, budget_)
+                                          : read_sound_file(*model_, path);
+  if (!parts.ok()) {
+    fmt::print(stderr, "{}\n", terminal_safe(parts.error().message));
+    return;
+  }
+  std::move(parts->begin(), parts->end(), std::back_inserter(media_));
+  fmt::print(stderr, "{} goes with the next message\n", terminal_safe(path));
+}
+
 /// An error that ends the loop, or nothing.
 std::optional<Error> ChatLoop::reply(const std::string& user) {
-  const auto prompt = conversation_.add_user(user);
-  if (!prompt.ok()) return prompt.error();
+  const auto prompt = conversation_.add_user(user, std::exchange(media_, {}));
+  if (!prompt.ok()) {
+    media_ = conversation_.drop_user();
+    if (prompt.error().code != ErrorCode::unsupported) return prompt.error();
+    fmt::print(stderr, "{}\n", terminal_safe(prompt.error().message));
+    return std::nullopt;
+  }
   const auto given = answer(*session_, *prompt, options_, false);
   if (!given.ok()) {
-    conversation_.drop_user();
+    media_ = conversation_.drop_user();
     const ErrorCode code = given.error().code;
     if (code != ErrorCode::cancelled && code != ErrorCode::context_full) return given.error();
     fmt::print(stderr, "{}\n", terminal_safe(given.error().message));
@@ -181,18 +220,25 @@ int ChatLoop::run() {
     const auto message = read_message();
     if (!message) return kExitOk;
     if (message->empty()) continue;
-    if (message->starts_with('/')) {
+    const DroppedPaths dropped = find_dropped_paths(*message);
+    const bool is_path = !dropped.paths.empty() && message->starts_with(dropped.paths.front());
+    if (message->starts_with('/') && !is_path) {
       if (command(*message) == Next::leave) return kExitOk;
       continue;
     }
-    if (const auto error = reply(*message)) return fail(*error);
+    for (const std::string& path : dropped.paths) attach(path, find_media_kind(path));
+    // Files alone wait for the question about them.
+    if (dropped.text.empty()) continue;
+    if (const auto error = reply(dropped.text)) return fail(*error);
   }
 }
 
 }  // namespace
 
-int chat(Session& session, Conversation conversation, GenerateOptions options, bool verbose) {
-  return ChatLoop(session, std::move(conversation), std::move(options), verbose).run();
+int chat(const Model& model, Session& session, Conversation conversation, std::vector<Part> media,
+         ChatOptions options) {
+  return ChatLoop(model, session, std::move(conversation), std::move(media), std::move(options))
+      .run();
 }
 
 }  // namespace kimberlite::cli

@@ -7,7 +7,14 @@
 
 namespace kimberlite::cli {
 
-/// Until /bye or Ctrl-D. Returns the exit code.
-int chat(Session& session, Conversation conversation, GenerateOptions options, bool verbose);
+struct ChatOptions {
+  GenerateOptions generate;
+  uint32_t budget = kOwnBudget;  // tokens of a picture, for read_picture
+  bool verbose = false;
+};
+
+/// Until /bye or Ctrl-D. `media` goes with the first message. Returns the exit code.
+int chat(const Model& model, Session& session, Conversation conversation, std::vector<Part> media,
+         ChatOptions options);
 
 }  // namespace kimberlite::cli

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "apps/common.hpp"
+#include "kimberlite/media.hpp"
 
 namespace kimberlite::cli {
 
@@ -14,12 +15,13 @@ class Conversation {
   /// `raw`: plain completion without turns; so is every vocabulary without turn tokens.
   Conversation(const Model& model, bool raw, std::string system);
 
-  /// The tokens to continue after `user` has spoken. Errors: those of Model::encode.
-  Result<std::vector<int32_t>> add_user(std::string_view user);
+  /// The prompt to continue after `user` has spoken, with pictures and sounds before the text.
+  /// Errors: those of Model::encode and encode_media_chat; unsupported (media in a plain text).
+  Result<MediaPrompt> add_user(const std::string& user, std::vector<Part> media = {});
   /// What the model answered.
   void add_answer(const std::string& text, const std::vector<int32_t>& tokens);
-  /// Takes the last user message back: no answer came.
-  void drop_user();
+  /// Takes the last user message back, for no answer came. Returns its pictures and sounds.
+  std::vector<Part> drop_user();
   /// Forgets everything but the system message.
   void clear();
   /// Another system message, from the beginning.
@@ -34,7 +36,7 @@ class Conversation {
   bool raw_;
   bool fell_back_ = false;
   std::string system_;
-  std::vector<ChatMessage> messages_;
+  std::vector<MediaMessage> messages_;
   std::vector<int32_t> tokens_;  // raw: everything so far
   size_t n_before_user_ = 0;     // raw: of tokens_
 };

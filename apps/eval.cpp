@@ -9,6 +9,7 @@
 #include <fstream>
 
 #include "apps/answer.hpp"
+#include "apps/attachments.hpp"
 #include "apps/commands.hpp"
 #include "apps/drafting.hpp"
 #include "apps/interrupt.hpp"
@@ -22,6 +23,7 @@ struct EvalArguments {
   ModelArguments model;
   SamplingArguments sampling;
   DraftArguments drafts;
+  MediaArguments media;
   std::string tokens;
   std::string file;
   std::string output;
@@ -127,7 +129,7 @@ int generate(const EvalArguments& arguments) {
   options.max_tokens = parse_count(arguments.n_predict).value_or(0);
   options.ignore_end = arguments.ignore_end;
   set_drafts(options, arguments.drafts);
-  const auto given = answer(*subject->session, subject->tokens, options, true);
+  const auto given = answer(*subject->session, MediaPrompt(subject->tokens), options, true);
   if (!given.ok()) return fail(given.error());
   if (arguments.json) {
     print_json({{"tokens", given->generated.tokens},
@@ -264,6 +266,36 @@ int kl(EvalArguments arguments) {
   return finish(*subject, arguments);
 }
 
+/// All embeddings of what was named, one after the other.
+Result<std::vector<float>> embed_all(const Model& model, const std::vector<Part>& parts) {
+  std::vector<float> rows;
+  for (const Part& part : parts) {
+    const auto* picture = std::get_if<Picture>(&part);
+    const auto more =
+        picture != nullptr ? embed(model, *picture) : embed(model, std::get<Sound>(part));
+    if (!more.ok()) return more.error();
+    rows.insert(rows.end(), more->begin(), more->end());
+  }
+  return rows;
+}
+
+int embeddings(const EvalArguments& arguments) {
+  if (!arguments.media.any()) return fail_usage("name a picture (--image) or a sound (--audio)");
+  auto model = open_model(arguments.model);
+  if (!model.ok()) return fail(model.error());
+  const auto parts = read_media(**model, arguments.media);
+  if (!parts.ok()) return fail(parts.error());
+  const auto rows = embed_all(**model, *parts);
+  if (!rows.ok()) return fail(rows.error());
+  const std::u8string path(arguments.output.begin(), arguments.output.end());
+  std::ofstream file(std::filesystem::path(path), std::ios::binary);
+  file.write(reinterpret_cast<const char*>(rows->data()),
+             static_cast<std::streamsize>(rows->size() * sizeof(float)));
+  file.close();
+  if (!file) return fail_usage(arguments.output + ": cannot write");
+  return report_validation(**model, arguments.model) ? int{kExitOk} : int{kExitDevice};
+}
+
 using Run = int (*)(const EvalArguments&);
 
 /// A command below eval with what all of them take: a model, tokens or a file, --json.
@@ -284,7 +316,8 @@ CLI::App& add_kind(CLI::App& eval, const char* name, const char* what,
 }  // namespace
 
 void add_eval(CLI::App& app, int& result) {
-  CLI::App& eval = *app.add_subcommand("eval", "logits, token ids, perplexity, divergence");
+  CLI::App& eval =
+      *app.add_subcommand("eval", "logits, token ids, embeddings, perplexity, divergence");
   eval.require_subcommand(1);
   auto arguments = std::make_shared<EvalArguments>();
   add_kind(eval, "logits", "float32 [n_tokens, n_vocab], little-endian, to a file", arguments,
@@ -300,6 +333,14 @@ void add_eval(CLI::App& app, int& result) {
   ids.add_flag("--ignore-end", arguments->ignore_end, "go on after an end token");
   add_sampling_options(ids, arguments->sampling);
   add_draft_options(ids, arguments->drafts);
+  CLI::App& media =
+      *eval.add_subcommand("embed", "float32 [n_tokens, width] of pictures and sounds");
+  add_model_options(media, arguments->model, /*with_context=*/false);
+  add_media_options(media, arguments->media);
+  media.add_option("-o,--output", arguments->output, "the file to write")
+      ->required()
+      ->option_text("FILE");
+  media.callback([arguments, &result] { result = embeddings(*arguments); });
   add_kind(eval, "perplexity", "of a text", arguments, result, perplexity);
   add_kind(eval, "kl", "how far the default arithmetic is from --precise", arguments, result,
            [](const EvalArguments& given) { return kl(given); })

@@ -6,6 +6,7 @@
 
 #include "apps/drafting.hpp"
 #include "kimberlite/console.hpp"
+#include "kimberlite/media.hpp"
 #include "kimberlite/tools.hpp"
 
 namespace kimberlite::cli {
@@ -56,6 +57,9 @@ void add_model_options(CLI::App& command, ModelArguments& arguments, bool with_c
   command.add_option("--model-draft", arguments.draft_model, "-md: drafter [beside the model]")
       ->option_text("FILE");
   command.add_flag("--no-mtp", arguments.no_mtp, "do without a drafter: the same tokens");
+  command.add_option("--mmproj", arguments.mmproj, "projector of pictures and sounds [beside it]")
+      ->option_text("FILE");
+  command.add_flag("--no-mmproj", arguments.no_mmproj, "no pictures and no sounds");
   command.add_flag("--precise", arguments.precise, "float32 activations and KV cache");
   command.add_flag("--validation", arguments.validation, "check all Vulkan calls (slow)");
   command.add_flag("-v,--verbose", arguments.verbose, "device, memory and speeds on stderr");
@@ -104,6 +108,8 @@ Result<std::unique_ptr<Model>> open_model(const ModelArguments& arguments) {
   options.precise = arguments.precise;
   options.draft = !arguments.no_mtp;
   options.draft_model = arguments.draft_model;
+  options.media = !arguments.no_mmproj;
+  options.mmproj = arguments.mmproj;
   auto layers = gpu_layers(arguments.gpu_layers, *path);
   if (!layers.ok()) return layers.error();
   options.gpu_layers = *layers;
@@ -156,6 +162,9 @@ void print_placement(const Model& model, const Session& session) {
   fmt::print(stderr, "memory:  {} held for a context of {} positions (the model's limit is {})\n",
              size_text(now.device_bytes), session.context(), model.max_context());
   fmt::print(stderr, "drafts:  {}\n", terminal_safe(drafting_text(session.drafting())));
+  const MediaSupport media = media_support(model);
+  fmt::print(stderr, "media:   {}\n",
+             terminal_safe(media.mmproj.empty() ? "none: " + media.reason : media.mmproj));
   fmt::print(stderr, "loaded in {:.2f} s; {} pipelines in {:.2f} s\n", now.load_seconds,
              now.n_pipelines, now.pipeline_seconds);
 }

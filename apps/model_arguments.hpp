@@ -17,13 +17,15 @@ struct ModelArguments {
   std::string kv_type;
   std::string draft_model;
   bool no_mtp = false;
+  std::string mmproj;
+  bool no_mmproj = false;
   bool precise = false;
   bool validation = false;
   bool verbose = false;
 };
 
 /// MODEL or -m, which may be left out (Pebble), --device, --gpu-layers, --kv-type, -md, --no-mtp,
-/// --precise, --validation, -v; -c where a context can be chosen.
+/// --mmproj, --no-mmproj, --precise, --validation, -v; -c where a context can be chosen.
 void add_model_options(CLI::App& command, ModelArguments& arguments, bool with_context = true);
 
 struct SamplingArguments {

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "apps/answer.hpp"
+#include "apps/attachments.hpp"
 #include "apps/chat.hpp"
 #include "apps/commands.hpp"
 #include "apps/drafting.hpp"
@@ -16,6 +17,7 @@ struct RunArguments {
   ModelArguments model;
   SamplingArguments sampling;
   DraftArguments drafts;
+  MediaArguments media;
   std::vector<std::string> words;
   std::optional<std::string> prompt;
   std::string file;
@@ -66,11 +68,11 @@ void print_answer(const Model& model, const Session& session, const Answer& give
 }
 
 int run_once(const Model& model, Session& session, Conversation& conversation,
-             const std::string& prompt, const GenerateOptions& options,
+             const std::string& prompt, std::vector<Part> media, const GenerateOptions& options,
              const RunArguments& arguments) {
-  const auto tokens = conversation.add_user(prompt);
-  if (!tokens.ok()) return fail(tokens.error());
-  const auto given = answer(session, *tokens, options, arguments.json);
+  const auto encoded = conversation.add_user(prompt, std::move(media));
+  if (!encoded.ok()) return fail(encoded.error());
+  const auto given = answer(session, *encoded, options, arguments.json);
   if (!given.ok()) return fail(given.error());
   if (arguments.json) print_answer(model, session, *given, options.sampling.seed);
   if (arguments.model.verbose) {
@@ -100,10 +102,14 @@ int run(const RunArguments& arguments) {
   if (conversation.fell_back()) {
     fmt::print(stderr, "note: the vocabulary has no turn tokens; plain completion (--raw)\n");
   }
+  auto media = read_media(**model, arguments.media);
+  if (!media.ok()) return fail(media.error());
   const int result =
       prompt->has_value()
-          ? run_once(**model, **session, conversation, **prompt, options, arguments)
-          : chat(**session, std::move(conversation), options, arguments.model.verbose);
+          ? run_once(**model, **session, conversation, **prompt, std::move(media).value(), options,
+                     arguments)
+          : chat(**model, **session, std::move(conversation), std::move(media).value(),
+                 {options, parse_budget(arguments.media.budget), arguments.model.verbose});
   const bool valid = report_validation(**model, arguments.model);
   return result == kExitOk && !valid ? int{kExitDevice} : result;
 }
@@ -134,6 +140,7 @@ void add_run(CLI::App& app, int& result) {
       ->option_text("N");
   add_sampling_options(command, arguments->sampling);
   add_draft_options(command, arguments->drafts);
+  add_media_options(command, arguments->media);
   command.add_flag("--raw", arguments->raw, "plain completion, no chat turns");
   command.add_flag("--json", arguments->json, "one object: text, tokens, reason, timings, ...");
   command.callback([arguments, &result] { result = run(*arguments); });

@@ -1,6 +1,7 @@
-// Pictures and sounds in a conversation. They come decoded: pixels in patches, samples in frames.
+// Pictures and sounds in a conversation: from files, or as patches of pixels and frames of samples.
 //
-//   kimberlite::MediaMessage question{kimberlite::Role::user, {picture, "What is this?"}};
+//   auto picture = kimberlite::read_picture(model, "photo.jpg");
+//   kimberlite::MediaMessage question{kimberlite::Role::user, {*picture, "What is this?"}};
 //   auto prompt = kimberlite::encode_media_chat(model, {question});
 //   auto read = kimberlite::sync(session, *prompt);
 //   auto result = session.generate({}, ...);
@@ -44,15 +45,36 @@ struct MediaMessage {
 struct MediaSupport {
   bool pictures = false;
   bool sounds = false;
+  uint32_t picture_tokens = 0;      // that a picture takes at most unless more are asked for
   uint32_t max_picture_tokens = 0;  // patches of the largest picture
   std::string mmproj;               // the projector's file; empty without one
   std::string reason;               // why there is none
 };
 [[nodiscard]] MediaSupport media_support(const Model& model);
 
+enum class MediaKind : uint8_t { none, picture, sound };
+/// What a file holds, by its content; none too where it cannot be read.
+[[nodiscard]] MediaKind find_media_kind(const std::string& path);
+
+/// For read_picture: the model's own number of tokens; as many as the pixels are worth.
+inline constexpr uint32_t kOwnBudget = 0;
+inline constexpr uint32_t kAutoBudget = UINT32_MAX;
+
+/// A PNG, JPEG, WebP, BMP or GIF file (its first frame), turned as its EXIF data says, over white,
+/// resized to at most `budget` tokens: 70, 140, 280, 560, 1120 or one of the names above. Errors:
+/// io, bad_file, unsupported (a format, or a model without pictures), invalid_argument.
+Result<Picture> read_picture(const Model& model, const std::string& path,
+                             uint32_t budget = kOwnBudget);
+
+/// A WAV, FLAC, OGG, MP3 or AIFF file of any rate and number of channels, in pieces of at most 30 s
+/// that are cut where it is quiet. Errors: as read_picture.
+Result<std::vector<Sound>> read_sound(const Model& model, const std::string& path);
+
 /// Tokens, and what stands in the place of some of them. A value; copies share the embeddings.
 class MediaPrompt {
  public:
+  /// Of tokens alone.
+  explicit MediaPrompt(std::vector<int32_t> tokens);
   ~MediaPrompt();
   MediaPrompt(const MediaPrompt& other);
   MediaPrompt& operator=(const MediaPrompt& other);
@@ -68,6 +90,10 @@ class MediaPrompt {
   explicit MediaPrompt(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };
+
+/// What a picture or sound is to the model: [n_tokens, width]. Errors: as encode_media_chat.
+Result<std::vector<float>> embed(const Model& model, const Picture& picture);
+Result<std::vector<float>> embed(const Model& model, const Sound& sound);
 
 /// The prompt of a conversation, ready for the model's turn. Control tokens around media are added
 /// here; text can never stand for them. Errors: unsupported (no projector, or none of that kind;

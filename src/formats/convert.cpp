@@ -101,6 +101,7 @@ Result<ConvertReport> convert_media(const std::string& dir, const JsonObject& js
   KL_ASSIGN(auto plan, plan_media_tensors(config, files, options.type));
   GgufWriter writer;
   write_hf_media(config, writer);
+  KL_TRY(write_hf_processor(dir, config, writer));
   write_general(dir, options, writer);
   return write_planned(std::move(plan), files, out_path, options, writer);
 }

@@ -5,12 +5,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <span>
 #include <string>
 
 #include "formats/convert_config.hpp"
 #include "formats/convert_drafter.hpp"
 #include "formats/gguf_parse.hpp"
+#include "formats/utf8_path.hpp"
 
 namespace kimberlite::formats {
 namespace {
@@ -22,6 +24,7 @@ constexpr uint64_t kDefaultMerge = 3;  // what readers take without a key
 constexpr double kAudioEps = 1e-6;     // what readers take, whatever the key says
 constexpr uint32_t kDummyImageSize = 224;
 constexpr uint32_t kDummyMelBins = 128;
+constexpr uint64_t kMaxProcessorBytes = 1 << 20;
 
 /// Other names for a size must agree with it.
 Status expect_same(const JsonObject& config, std::string_view key, std::string_view other,
@@ -205,6 +208,21 @@ void write_hf_media(const HfMediaConfig& c, GgufWriter& writer) {
   writer.set_bool("clip.has_audio_encoder", c.audio.has_value());
   if (c.vision) write_vision(c, writer);
   if (c.audio) write_audio(c, writer);
+}
+
+Status write_hf_processor(const std::string& dir, const HfMediaConfig& c, GgufWriter& writer) {
+  const std::string path = to_utf8(utf8_path(dir) / "processor_config.json");
+  std::error_code failure;
+  if (!c.vision || !std::filesystem::is_regular_file(utf8_path(path), failure)) return {};
+  KL_ASSIGN(const auto json, read_json_object(path, kMaxProcessorBytes));
+  const JsonObject processor(json, path);
+  if (!processor.has("image_processor")) return {};
+  KL_ASSIGN(const auto images, processor.object("image_processor"));
+  if (!images.has("max_soft_tokens")) return {};
+  const uint64_t patch_pixels = c.vision->side() * c.vision->side();
+  KL_ASSIGN(const auto n_tokens, images.u64("max_soft_tokens", 1, UINT32_MAX / patch_pixels));
+  writer.set_u32("clip.vision.image_max_pixels", static_cast<uint32_t>(n_tokens * patch_pixels));
+  return {};
 }
 
 Result<TensorPlan> plan_media_tensors(const HfMediaConfig& c, const Safetensors& files,

@@ -41,6 +41,10 @@ Result<HfMediaConfig> read_hf_media(const JsonObject& config);
 /// Sets general.architecture and every clip.* key.
 void write_hf_media(const HfMediaConfig& config, GgufWriter& writer);
 
+/// clip.vision.image_max_pixels from processor_config.json, where that is there and says how many
+/// tokens a picture takes at most. Errors: bad_file.
+Status write_hf_processor(const std::string& dir, const HfMediaConfig& config, GgufWriter& writer);
+
 /// Matches every tensor that the config predicts and every media tensor in the files; those of the
 /// text model are skipped. The plan borrows from `files`.
 Result<TensorPlan> plan_media_tensors(const HfMediaConfig& config, const Safetensors& files,

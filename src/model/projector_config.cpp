@@ -87,6 +87,10 @@ Result<VisionConfig> read_vision(const GgufFile& file) {
                              positions->ne[1], kMaxPositions)};
   }
   vision.n_positions = static_cast<uint32_t>(positions->ne[1]);
+  const uint32_t patch_pixels = vision.side * vision.side;
+  KL_ASSIGN(const uint32_t most_pixels,
+            file.u32_or("clip.vision.image_max_pixels", vision.n_tokens * patch_pixels));
+  vision.n_tokens = std::max(most_pixels / patch_pixels, 1u);
   return vision;
 }
 

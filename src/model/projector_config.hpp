@@ -17,6 +17,7 @@ struct VisionConfig {
   uint32_t width = 0;        // of a patch's embedding before the projection
   uint32_t side = 0;         // of a patch, in pixels
   uint32_t n_positions = 0;  // columns and rows that a picture may have
+  uint32_t n_tokens = 280;   // that a picture takes at most, unless somebody wants more
   float rms_eps = 0;
 
   /// Values of a patch: a plane for each colour.

@@ -1,17 +1,38 @@
 // Pictures and sounds of the public interface: prompts with their embeddings.
 #include <fmt/format.h>
 
+#include "base/mapped_file.hpp"
+#include "media/frames.hpp"
+#include "media/patches.hpp"
 #include "runtime/api.hpp"
 
 namespace kimberlite {
 namespace {
 
+Status check_projector(const runtime::Engine& engine) {
+  if (engine.projector() != nullptr) return {};
+  return Error{ErrorCode::unsupported,
+               fmt::format("{}: takes no pictures and no sounds: {}", engine.file().path(),
+                           engine.no_projector_reason())};
+}
+
+/// The largest budget that the projector's file allows.
+uint32_t own_budget(const model::VisionConfig& vision) {
+  uint32_t own = media::kImageBudgets.front();
+  for (const uint32_t budget : media::kImageBudgets) {
+    if (budget <= vision.n_tokens) own = budget;
+  }
+  return own;
+}
+
 using Soft = std::shared_ptr<const runtime::SoftTokens>;
 
-Result<Soft> embed(runtime::Engine& engine, const Picture& picture) {
+Result<Soft> compute(runtime::Engine& engine, const Picture& picture) {
+  KL_TRY(check_projector(engine));
   return engine.media().embed_picture(picture.n_x, picture.n_y, picture.patches);
 }
-Result<Soft> embed(runtime::Engine& engine, const Sound& sound) {
+Result<Soft> compute(runtime::Engine& engine, const Sound& sound) {
+  KL_TRY(check_projector(engine));
   return engine.media().embed_sound(sound.frames);
 }
 
@@ -38,12 +59,7 @@ class MessageMaker {
  private:
   template <typename Media>
   Status add(const Media& media, text::MediaKind kind, text::Message& out) {
-    if (engine_.projector() == nullptr) {
-      return Error{ErrorCode::unsupported,
-                   fmt::format("{}: no pictures and no sounds: {}", engine_.file().path(),
-                               engine_.no_projector_reason())};
-    }
-    KL_ASSIGN(Soft soft, embed(engine_, media));
+    KL_ASSIGN(Soft soft, compute(engine_, media));
     out.parts.emplace_back(text::MediaSlot{kind, soft->n});
     embedded_.push_back(std::move(soft));
     return {};
@@ -55,11 +71,44 @@ class MessageMaker {
 
 }  // namespace
 
+MediaKind find_media_kind(const std::string& path) {
+  const auto file = MappedFile::open(path);
+  if (!file.ok()) return MediaKind::none;
+  if (media::find_image_type(file->bytes(), path).ok()) return MediaKind::picture;
+  return media::find_audio_type(file->bytes(), path).ok() ? MediaKind::sound : MediaKind::none;
+}
+
+Result<Picture> read_picture(const Model& model, const std::string& path, uint32_t budget) {
+  const runtime::Engine& engine = Access::engine(model);
+  KL_TRY(check_projector(engine));
+  const MediaSupport support = media_support(model);
+  media::PatchOptions options;
+  options.budget = budget == kOwnBudget ? support.picture_tokens : budget;
+  if (budget == kAutoBudget) {
+    options.budget = media::kAutoImageBudget;
+    options.auto_at_most = media::kImageBudgets.back();
+  }
+  KL_ASSIGN(media::Patches patches, media::read_patches_file(path, options));
+  return Picture{patches.n_x, patches.n_y, std::move(patches.values)};
+}
+
+Result<std::vector<Sound>> read_sound(const Model& model, const std::string& path) {
+  KL_TRY(check_projector(Access::engine(model)));
+  KL_ASSIGN(const media::Audio audio, media::read_audio_file(path));
+  std::vector<Sound> pieces;
+  for (const std::span<const float> piece : media::split_audio(audio.samples)) {
+    pieces.push_back({media::make_frames(piece).values});
+  }
+  return pieces;
+}
+
 MediaPrompt Access::make_prompt(runtime::Prompt prompt) {
   return MediaPrompt(std::make_unique<MediaPrompt::State>(std::move(prompt)));
 }
 
 MediaPrompt::MediaPrompt(std::unique_ptr<State> state) : state_(std::move(state)) {}
+MediaPrompt::MediaPrompt(std::vector<int32_t> tokens)
+    : state_(std::make_unique<State>(runtime::Prompt{std::move(tokens), {}})) {}
 MediaPrompt::~MediaPrompt() = default;
 MediaPrompt::MediaPrompt(const MediaPrompt& other)
     : state_(std::make_unique<State>(*other.state_)) {}
@@ -81,9 +130,19 @@ MediaSupport media_support(const Model& model) {
   if (engine.projector() == nullptr) return support;
   support.pictures = engine.projector()->config().vision.has_value();
   support.sounds = engine.projector()->config().audio.has_value();
+  if (support.pictures) support.picture_tokens = own_budget(*engine.projector()->config().vision);
   support.max_picture_tokens = engine.max_picture_tokens();
   support.mmproj = engine.projector()->path();
   return support;
+}
+
+Result<std::vector<float>> embed(const Model& model, const Picture& picture) {
+  KL_ASSIGN(const Soft soft, compute(Access::engine(model), picture));
+  return soft->rows;
+}
+Result<std::vector<float>> embed(const Model& model, const Sound& sound) {
+  KL_ASSIGN(const Soft soft, compute(Access::engine(model), sound));
+  return soft->rows;
 }
 
 Result<MediaPrompt> encode_media_chat(const Model& model,

@@ -125,14 +125,16 @@ class Run(CliTest):
 
 
 
-@unittest.skipIf(os.name == "nt", "needs a pseudo-terminal")
-class Chat(CliTest):
+class Terminal(CliTest):
+    """The program on a pseudo-terminal."""
+
+    ARGUMENTS = []
+
     def setUp(self):
         import pty
         self.terminal, inside = pty.openpty()
-        self.process = subprocess.Popen([KIMBERLITE, "run", str(self.model), "--temp", "0", "-n",
-                                         "4", "-c", "4k"], stdin=inside, stdout=inside,
-                                        stderr=inside, start_new_session=True,
+        self.process = subprocess.Popen([KIMBERLITE, *map(str, self.ARGUMENTS)], stdin=inside,
+                                        stdout=inside, stderr=inside, start_new_session=True,
                                         env={**os.environ, "TERM": "dumb"})
         os.close(inside)
         self.seen = b""
@@ -160,6 +162,13 @@ class Chat(CliTest):
         """Until the model has written something: not the progress of reading, not white space."""
         while not re.sub(rb"reading the prompt +\d+ %|\s", b"", self.seen):
             self.seen += os.read(self.terminal, 4096)
+
+
+@unittest.skipIf(os.name == "nt", "needs a pseudo-terminal")
+class Chat(Terminal):
+    def setUp(self):
+        self.ARGUMENTS = ["run", self.model, "--temp", 0, "-n", 4, "-c", "4k"]
+        super().setUp()
 
     def test_turns_commands_and_end(self):
         self.expect(b">>> ")

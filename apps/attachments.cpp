@@ -1,0 +1,133 @@
+#include "apps/attachments.hpp"
+
+#include <fmt/format.h>
+
+#include <iterator>
+
+namespace kimberlite::cli {
+namespace {
+
+/// A word of a shell's line: what it says, and where it ends in the line.
+struct Word {
+  std::string text;
+  size_t end = 0;
+};
+
+Word read_word(const std::string& line, size_t begin) {
+  Word word{{}, begin};
+  char quote = '\0';
+  for (; word.end < line.size(); ++word.end) {
+    const char c = line[word.end];
+    if (quote != '\0') {
+      if (c == quote) {
+        quote = '\0';
+      } else {
+        word.text += c;
+      }
+    } else if ((c == '"' || c == '\'') && word.text.empty()) {
+      quote = c;
+    } else if (c == '\\' && word.end + 1 < line.size() && line[word.end + 1] == ' ') {
+      word.text += line[++word.end];
+    } else if (c == ' ' || c == '\n' || c == '\t') {
+      break;
+    } else {
+      word.text += c;
+    }
+  }
+  return word;
+}
+
+/// Nobody means a file by a word without a dot or a slash.
+bool may_be_path(const std::string& word) {
+  return word.find_first_of("./\\") != std::string::npos;
+}
+
+std::string trimmed(const std::string& text) {
+  const size_t first = text.find_first_not_of(" \t\n");
+  if (first == std::string::npos) return {};
+  return text.substr(first, text.find_last_not_of(" \t\n") + 1 - first);
+}
+
+}  // namespace
+
+void add_media_options(CLI::App& command, MediaArguments& arguments) {
+  command.add_option("--image", arguments.images, "a picture for the prompt; may be repeated")
+      ->option_text("FILE")
+      ->expected(1)
+      ->take_all();
+  command.add_option("--audio", arguments.sounds, "a sound for the prompt; may be repeated")
+      ->option_text("FILE")
+      ->expected(1)
+      ->take_all();
+  command
+      .add_option("--image-budget", arguments.budget,
+                  "tokens of a picture: 70, 140, 280, 560, 1120 or auto [the model's]")
+      ->check(CLI::IsMember({"own", "auto", "70", "140", "280", "560", "1120"}))
+      ->option_text("N");
+}
+
+uint32_t parse_budget(const std::string& text) {
+  if (text == "auto") return kAutoBudget;
+  return parse_count(text).value_or(kOwnBudget);
+}
+
+Result<std::vector<Part>> read_picture_file(const Model& model, const std::string& path,
+                                            uint32_t budget) {
+  auto picture = read_picture(model, path, budget);
+  if (!picture.ok()) return picture.error();
+  std::vector<Part> parts;
+  parts.emplace_back(std::move(picture).value());
+  return parts;
+}
+
+Result<std::vector<Part>> read_sound_file(const Model& model, const std::string& path) {
+  auto sounds = read_sound(model, path);
+  if (!sounds.ok()) return sounds.error();
+  if (sounds->size() > 1) {
+    fmt::print(stderr, "note: {} is longer than 30 s; the model gets it in {} pieces\n",
+               terminal_safe(path), sounds->size());
+  }
+  return std::vector<Part>(std::make_move_iterator(sounds->begin()),
+                           std::make_move_iterator(sounds->end()));
+}
+
+Result<std::vector<Part>> read_media(const Model& model, const MediaArguments& arguments) {
+  std::vector<Part> parts;
+  const auto add = [&parts](Result<std::vector<Part>> more) -> Status {
+    if (!more.ok()) return more.error();
+    std::move(more->begin(), more->end(), std::back_inserter(parts));
+    return {};
+  };
+  for (const std::string& path : arguments.images) {
+    if (auto status = add(read_picture_file(model, path, parse_budget(arguments.budget)));
+        !status.ok()) {
+      return status.error();
+    }
+  }
+  for (const std::string& path : arguments.sounds) {
+    if (auto status = add(read_sound_file(model, path)); !status.ok()) return status.error();
+  }
+  return parts;
+}
+
+DroppedPaths find_dropped_paths(const std::string& message) {
+  DroppedPaths found;
+  size_t kept_from = 0;
+  for (size_t i = 0; i < message.size();) {
+    const Word word = read_word(message, i);
+    if (word.end == i) {
+      ++i;
+      continue;
+    }
+    if (may_be_path(word.text) && find_media_kind(word.text) != MediaKind::none) {
+      found.text += message.substr(kept_from, i - kept_from);
+      found.paths.push_back(word.text);
+      kept_from = word.end;
+    }
+    i = word.end;
+  }
+  found.text = trimmed(found.text + message.substr(kept_from));
+  return found;
+}
+
+}  // namespace kimberlite::cli
