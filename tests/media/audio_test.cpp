@@ -10,6 +10,7 @@
 #include <map>
 #include <random>
 
+#include "tests/media/library_leaks.hpp"
 #include "tests/media/sound_files.hpp"
 
 namespace kimberlite::media {

@@ -7,11 +7,7 @@
 #include "base/result.hpp"
 #include "media/audio.hpp"
 #include "media/audio_source.hpp"
-
-/// libsndfile 1.2 leaves a few kilobytes behind when the header of an Ogg stream is damaged.
-extern "C" const char* __lsan_default_suppressions() {
-  return "leak:libsndfile\nleak:libvorbis\nleak:libogg\nleak:libopus\nleak:libFLAC\nleak:libmpg123";
-}
+#include "tests/media/library_leaks.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace kimberlite::media;
