@@ -119,6 +119,17 @@ TEST(Image, HugeHeadersAreRefused) {
   expect_refused(patched("420.jpg", static_cast<size_t>(at), "\xea\x60\xea\x60"), "60000 x 60000");
 }
 
+TEST(Image, StrayBytesBetweenSegmentsCostNothing) {
+  Bytes file = read_media("420.jpg");
+  if (!reads(file)) GTEST_SKIP() << "no JPEG in this build";
+  const auto whole = decode_image(file, "whole");
+  const auto table = std::ranges::search(file, to_bytes("\xff\xc4")).begin();
+  file.insert(table, 3, std::byte{0x55});
+  const auto stray = decode_image(file, "stray");
+  ASSERT_TRUE(whole.ok() && stray.ok());
+  EXPECT_EQ(stray->pixels, whole->pixels);
+}
+
 TEST(Image, LongStripsAreRefused) {
   // 1000001 x 1, with its checksum.
   const Bytes file = patched(
