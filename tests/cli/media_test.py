@@ -88,7 +88,7 @@ class Media(cli_test.CliTest):
         empty = self.folder / "empty.wav"
         empty.write_bytes(b"")
         ask = ["run", "-p", "Hi"]
-        for path, says in ((words, "no picture at all"), (cut, "cut.png"),
+        for path, says in ((words, 'starts with "no picture a"'), (cut, "cut.png"),
                            (self.three, "three.wav"), (self.folder / "none.png", "none.png")):
             done = cli_test.run(*ask, "--image", path)
             self.assertIn(done.returncode, (1, 2), done.stderr)
@@ -139,10 +139,11 @@ class MediaChat(cli_test.Terminal):
             (folder / "words.png").write_text("nothing to see")
             self.expect(b">>> ")
             self.type(f"/image {folder}/words.png\n".encode())
-            self.expect(b"nothing to see")
+            self.expect(b'starts with "nothing to s"')
             self.expect(b">>> ")
             self.type(f"What colour is it? '{red}'\n".encode())
             self.expect(b"It is red.")
+            self.type(b"/clear\n")
             self.type(f"/image {red}\n".encode())
             self.expect(b"goes with the next message")
             self.expect(b">>> ")
