@@ -6,6 +6,7 @@
 
 #include "media_fixture.hpp"
 #include "runtime/session.hpp"
+#include "synthetic/projector_file.hpp"
 
 namespace kimberlite::testing {
 namespace {
@@ -99,6 +100,121 @@ TEST_F(MediaTest, ACausalPictureIsSeen) {
               0.02)
         << name;
   }
+}
+
+/// The same placeholders, another picture: nothing behind it may come from the cache.
+TEST_F(MediaTest, TwoPicturesShareNoCacheEntry) {
+  const MediaPrompt media = find("picture");
+  const Prompt first = prompt_of(media);
+  Prompt second = first;
+  SoftTokens other = *first.runs[0].soft;
+  other.hash[0] ^= 1;
+  for (float& value : other.rows) value = -value;
+  second.runs[0].soft = std::make_shared<SoftTokens>(other);
+
+  const auto session = make();
+  require_value(session->sync_prompt(first, {}));
+  EXPECT_EQ(require_value(session->sync_prompt(first, {})).recomputed, 0u);
+  const uint32_t begin = first.runs[0].first;
+  EXPECT_EQ(require_value(session->sync_prompt(second, {})).reused, begin);
+  const std::vector<float> after = require_value(session->pending_logits());
+  const auto fresh = make();
+  require_value(fresh->sync_prompt(second, {}));
+  EXPECT_LE(max_difference(after, require_value(fresh->pending_logits())), 1e-4);
+
+  // And as tokens alone, which the placeholders are too.
+  EXPECT_EQ(require_value(session->sync(first.tokens, {})).reused, begin);
+  EXPECT_EQ(require_value(session->sync_prompt(first, {})).reused, begin);
+  EXPECT_LE(max_difference(require_value(session->pending_logits()),
+                           golden_->array("logits.picture").row(media.positions.size() - 1)),
+            1e-3);
+}
+
+/// A picture asked about again is found by its content; its embeddings are the same object.
+TEST_F(MediaTest, EmbeddingsAreFoundByTheirContent) {
+  const nlohmann::json run = find("picture").runs[0];
+  const auto first = embed_run(model_->engine(), *golden_, run);
+  const uint64_t n = model_->engine().media().n_computed();
+  EXPECT_EQ(embed_run(model_->engine(), *golden_, run), first);
+  EXPECT_EQ(model_->engine().media().n_computed(), n);
+  nlohmann::json turned = run;
+  std::swap(turned["columns"], turned["rows"]);  // the same values in another grid
+  EXPECT_NE(embed_run(model_->engine(), *golden_, turned)->hash, first->hash);
+}
+
+TEST_F(MediaTest, RefusesWhatCannotBe) {
+  runtime::MediaEmbedder& media = model_->engine().media();
+  const std::vector<float> values(6912 * 4);
+  EXPECT_EQ(media.embed_picture(2, 2, std::span(values).first(6912)).error().message,
+            "a picture of 2 x 2 patches has 6912 values, expected 4 rows of 6912");
+  EXPECT_EQ(media.embed_picture(25, 1, values).error().message,
+            "a picture of 25 x 1 patches: each side needs 1 to 24");
+  EXPECT_EQ(media.embed_picture(0, 1, {}).error().code, ErrorCode::invalid_argument);
+  EXPECT_EQ(media.embed_sound(std::span(values).first(641)).error().code,
+            ErrorCode::invalid_argument);
+  EXPECT_EQ(media.embed_sound({}).error().code, ErrorCode::invalid_argument);
+  const Prompt prompt = prompt_of(find("picture"));
+  const auto session = make();
+  require_value(session->sync(std::vector<int32_t>{2, 3, 4}, {}));
+  Prompt cut = prompt;
+  cut.tokens.resize(prompt.runs[0].end());
+  EXPECT_EQ(session->sync_prompt(cut, {}).error().code, ErrorCode::invalid_argument);
+  EXPECT_EQ(session->tokens(), (std::vector<int32_t>{2, 3, 4}));
+}
+
+/// Rings that have wrapped, and a picture that is larger than a pass of text: as where they hold
+/// all.
+TEST_F(MediaTest, WrappedRingsHoldALargePicture) {
+  constexpr uint32_t kContext = 1024;
+  constexpr uint32_t kPatches = 400;
+  runtime::EngineOptions options = with_projector(precise(), path_);
+  options.max_picture_tokens = kPatches;
+  TinyModel small("tiny12", golden_->header.at("seed"), formats::GgmlType::f32, options);
+  const auto narrow = require_value(Session::make(small.engine(), kContext, std::nullopt));
+  const auto wide = make(kContext);
+  ASSERT_LT(narrow->kv_bytes(), wide->kv_bytes());
+
+  Prompt prompt;
+  for (uint32_t i = 0; i < 900; ++i) {
+    prompt.tokens.push_back(static_cast<int32_t>(4 + i * 37 % 500));
+  }
+  const uint32_t width = model_->engine().config().width;
+  SoftTokens soft{{1, 2}, kPatches, true, synthetic::make_media(1, "rows", kPatches * width, true)};
+  for (float& value : soft.rows) value *= 7;  // as large as embeddings are
+  prompt.runs.push_back({470, std::make_shared<SoftTokens>(soft)});
+  const auto expect_equal = [&](const Prompt& part) {
+    require_value(narrow->sync_prompt(part, {}));
+    require_value(wide->sync_prompt(part, {}));
+    EXPECT_LE(max_difference(require_value(narrow->pending_logits()),
+                             require_value(wide->pending_logits())),
+              1e-4);
+  };
+  Prompt part = prompt;
+  part.tokens.resize(prompt.runs[0].end() + 2);  // the window sees the picture
+  expect_equal(part);
+  expect_equal(prompt);
+  soft.n = kPatches + 1;
+  soft.rows.resize(soft.n * width);
+  prompt.runs[0].soft = std::make_shared<SoftTokens>(soft);
+  EXPECT_EQ(narrow->sync_prompt(prompt, {}).error().message,
+            "picture 0 has 401 embeddings, at most 400 are possible");
+}
+
+/// Drafters see the keys and values of pictures like any others, and change no token.
+TEST_F(MediaTest, DraftsChangeNoToken) {
+  const std::string drafter = write_tiny("tiny12-drafter", 7, formats::GgmlType::f32);
+  runtime::EngineOptions options = with_projector(precise(), path_);
+  options.draft_model = drafter;
+  TinyModel pair("tiny12", golden_->header.at("seed"), formats::GgmlType::f32, options);
+  const auto session = require_value(Session::make(pair.engine(), 512, std::nullopt));
+  const MediaPrompt media = find("both");
+  for (const uint32_t n_drafts : {0u, 3u}) {
+    require_value(session->sync_prompt(make_prompt(pair.engine(), *golden_, media), {}));
+    runtime::GenerateRequest request = greedy(static_cast<uint32_t>(media.greedy.size()));
+    request.n_drafts = n_drafts;
+    EXPECT_EQ(require_value(session->generate(request, {})).tokens, media.greedy) << n_drafts;
+  }
+  std::filesystem::remove(drafter);
 }
 
 }  // namespace

@@ -71,6 +71,7 @@ TEST_F(ProbeTest, ThisDriverPasses) {
       {GgmlType::q4_0, kernels::pick_linear_class(GgmlType::q4_0, 4096, 4096, caps_, false)}};
   request.gated = request.matrices;
   request.attention = {kSliding, kFull, kFullInSegments};
+  request.media = true;
   std::vector<double> fractions;
   request.progress = [&](double fraction) { fractions.push_back(fraction); };
   const auto start = std::chrono::steady_clock::now();
@@ -78,6 +79,9 @@ TEST_F(ProbeTest, ThisDriverPasses) {
   const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start;
   EXPECT_THAT(report.warnings, ElementsAre());
   EXPECT_EQ(report.n_run, report.checked.size());
+  for (const char* name : {"layer_norm", "soft_rows"}) EXPECT_TRUE(report.checked.contains(name));
+  EXPECT_TRUE(std::ranges::any_of(
+      report.checked, [](const std::string& name) { return name.ends_with("picture"); }));
   EXPECT_GE(fractions.size(), 2u);
   EXPECT_TRUE(std::ranges::is_sorted(fractions));
   EXPECT_EQ(fractions.back(), 1.0);

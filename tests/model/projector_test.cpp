@@ -76,5 +76,20 @@ TEST_F(ProjectorTest, EmbeddingsOfEveryTypeAgree) {
   }
 }
 
+/// More patches than one pass takes: each row from its own patch and place.
+TEST_F(ProjectorTest, LargePicturesTakeSeveralPasses) {
+  const auto model = open(formats::GgmlType::f32);
+  using Shape = synthetic::ProjectorShape;
+  const std::vector<float> patches =
+      synthetic::make_media(1, "large", uint64_t{24} * 13 * Shape::kPatchValues, /*sound=*/false);
+  const auto embed = [&](uint32_t n_y) {
+    const auto values = std::span(patches).first(uint64_t{24} * n_y * Shape::kPatchValues);
+    return require_value(model->engine().media().embed_picture(24, n_y, values))->rows;
+  };
+  const std::vector<float> large = embed(13);
+  const std::vector<float> small = embed(11);  // 8 patches in its second pass
+  EXPECT_LE(max_difference({large.begin(), large.begin() + std::ssize(small)}, small), 1e-4);
+}
+
 }  // namespace
 }  // namespace kimberlite::testing
