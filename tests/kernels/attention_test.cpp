@@ -62,7 +62,7 @@ std::vector<Case> decode_cases() {
       {"wrapped ring", KvType::f16, 256, 4, 2, 192, 96, 1, {at(1000), at(1001), at(1002)}},
       {"last position", KvType::f16, 256, 2, 1, 192, 128, 1, {at(262142), at(262143)}},
       {"sequences", KvType::f16, 256, 4, 2, 128, 70, 3, {at(500, 2), at(3), kInactive, at(64, 1)}},
-      {"small picture", KvType::f16, 256, 4, 2, 128, 20, 1, block(1021, 5)},
+      {"small picture", KvType::f16, 256, 4, 2, 128, 70, 1, block(1021, 5)},
   };
 }
 
