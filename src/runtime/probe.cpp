@@ -86,6 +86,7 @@ class Probe {
     if (!report_.checked.contains("layer_norm")) add(media_checks(memory_));
     for (const AttentionKind& kind : request_.attention) {
       if (kind.window == 0 || kind.own_key == kernels::OwnKey::hidden) continue;
+      if (report_.checked.contains(picture_check_name(kind, request_.kv_type))) continue;
       add({picture_check(memory_, caps_, kind, request_.kv_type)});
     }
   }

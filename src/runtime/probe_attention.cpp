@@ -302,18 +302,17 @@ std::string rope_check_name(const AttentionKind& kind, KvType type) {
   return fmt::format("{} {}", rope_kernel(kind).name, kind_text(kind, type));
 }
 
+std::string picture_check_name(const AttentionKind& kind, KvType type) {
+  return fmt::format("picture {}", kind_text(kind, type));
+}
+
 ProbeCheck picture_check(ProbeMemory& memory, const vk::Caps& caps, const AttentionKind& kind,
                          KvType type) {
   constexpr PictureColumns kPicture{2, 5};
   const uint64_t width = uint64_t{kind.n_heads} * kind.rope.head_dim;
   const AttentionInputs inputs = make_attention_inputs(memory, kind, type, 3);
   const graph::KernelDesc& prefill = kernels::attention_kernels(inputs.view).prefill;
-  ProbeCheck check{fmt::format("{} {} picture", prefill.name, kind_text(kind, type)),
-                   &prefill,
-                   {},
-                   kPrefillColumns,
-                   {},
-                   {}};
+  ProbeCheck check{picture_check_name(kind, type), &prefill, {}, kPrefillColumns, {}, {}};
   check.passes = {
       attention_pass(memory, caps, inputs, kind, 0, kPrefillColumns, kPrefillActive, kPicture)};
   check.expected = expect_rows(

@@ -108,6 +108,8 @@ struct ProbeMatrix {
 
 /// The name of the first of attention_checks.
 [[nodiscard]] std::string rope_check_name(const AttentionKind& kind, kernels::KvType type);
+/// That of picture_check.
+[[nodiscard]] std::string picture_check_name(const AttentionKind& kind, kernels::KvType type);
 
 /// Passes of one column each, then passes of 2 to 8.
 [[nodiscard]] std::vector<ProbePass> make_sweep(
