@@ -213,6 +213,13 @@ def write_hash_values(folder):
         ("nextn.pre_projection.weight", (3, 192), False),
         ("nextn.post_projection.weight", (4, 64), False),
         ("masked_embd_centroids.weight", (4, 64), False),
+        ("v.patch_embd.weight", (2, 6912), False),
+        ("v.patch_embd.bias", (64,), False),
+        ("v.patch_norm.1.weight", (64,), False),
+        ("v.patch_norm.3.bias", (64,), False),
+        ("v.position_embd.weight", (2, 3, 64), False),
+        ("mm.input_projection.weight", (4, 64), False),
+        ("mm.a.input_projection.weight", (4, 640), False),
     ):
         values = tensor(seed, name, shape, is_full).reshape(-1)
         header["tensors"][name] = {
