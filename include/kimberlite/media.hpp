@@ -103,7 +103,8 @@ Result<MediaPrompt> encode_media_chat(const Model& model,
                                       const std::vector<MediaMessage>& messages);
 
 /// Session::sync with media: what was computed stays as long as tokens, pictures and sounds are the
-/// same. Errors: as Session::sync; invalid_argument for the prompt of another model.
+/// same; Session::sync() of tokens alone has no media, whatever placeholders are among them.
+/// Errors: as Session::sync; invalid_argument for the prompt of another model.
 Result<SyncResult> sync(Session& session, const MediaPrompt& prompt, const Progress& progress = {});
 
 }  // namespace kimberlite
