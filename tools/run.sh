@@ -12,7 +12,11 @@ cmake --build --preset release --target kimberlite -- --quiet
 
 kimberlite=build/release/apps/kimberlite
 [ $# -eq 0 ] || exec $kimberlite run "$@"
-for prompt in "What is 12 + 7?" "Tell me a story." "Who are you?"; do
-  printf '\n> %s\n' "$prompt"
-  $kimberlite run -v --temp 0 -p "$prompt" 2> >(grep -vE '^(note|loading)' >&2)
-done
+ask() {
+  printf '\n> %s\n' "$*"
+  $kimberlite run -v --temp 0 -p "$@" 2> >(grep -vE '^(note|loading)' >&2)
+}
+ask "What is 12 + 7?"
+ask "Tell me a story."
+ask "What is in the picture?" --image tools/pebble/examples/red-circle.png
+ask "What do you hear?" --audio tools/pebble/examples/three-beeps.wav
