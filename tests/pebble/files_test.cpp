@@ -1,12 +1,11 @@
 // Pebble names colours, shapes, counts and beeps from files on disk, as well as in its training.
-#include "kimberlite/media.hpp"
-
 #include <gtest/gtest.h>
 
 #include <cstdio>
 #include <random>
 
 #include "formats/temp_folder.hpp"
+#include "kimberlite/media.hpp"
 #include "pebble/scenes.hpp"
 
 namespace kimberlite::testing {
@@ -62,9 +61,9 @@ class PebbleFilesTest : public ::testing::Test {
     return ask({std::move(sounds->front())}, question);
   }
 
-  uint32_t below(uint32_t n) { return random_() % n; }
+  uint32_t below(uint32_t n) { return static_cast<uint32_t>(random_()) % n; }
   double around(double middle, double width) {
-    return middle + width * (random_() / double(std::mt19937::max()) - 0.5) * 2;
+    return middle + width * (below(1001) / 1000.0 - 0.5) * 2;
   }
   Scene empty_scene(const Rgb& shown) {
     Scene scene{8, 8, {}, {}};
@@ -162,7 +161,7 @@ TEST_F(PebbleFilesTest, HeldOutPictures) { expect_pictures(5); }
 TEST_F(PebbleFilesTest, HeldOutCounts) { expect_counts(8); }
 TEST_F(PebbleFilesTest, HeldOutSounds) { expect_sounds(8); }
 TEST_F(PebbleFilesTest, OneOfEachKind) {
-  expect_counts(1);
+  expect_pictures(1);
   expect_sounds(1);
 }
 
