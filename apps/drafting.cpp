@@ -28,8 +28,12 @@ void set_drafts(GenerateOptions& options, const DraftArguments& arguments) {
 std::string drafting_text(const DraftStatistics& drafting) {
   if (drafting.drafter.empty()) return fmt::format("MTP off: {}", drafting.reason);
   if (drafting.n_drafted == 0) return fmt::format("MTP on (k={})", drafting.n_drafts);
-  return fmt::format("MTP on (k={}, acceptance {:.2f})", drafting.n_drafts,
-                     ratio(drafting.n_accepted, drafting.n_drafted));
+  const double acceptance = ratio(drafting.n_accepted, drafting.n_drafted);
+  if (drafting.n_drafts == 0) {
+    return fmt::format("MTP on (k=0, drafts cost more than they save here; acceptance {:.2f})",
+                       acceptance);
+  }
+  return fmt::format("MTP on (k={}, acceptance {:.2f})", drafting.n_drafts, acceptance);
 }
 
 Json drafting_json(const DraftStatistics& drafting) {

@@ -17,7 +17,7 @@ struct DraftArguments {
 void add_draft_options(CLI::App& command, DraftArguments& arguments);
 void set_drafts(GenerateOptions& options, const DraftArguments& arguments);
 
-/// "MTP on (k=3, acceptance 0.71)", or why it is off.
+/// "MTP on (k=3, acceptance 0.71)", or why it is off or drafts nothing.
 std::string drafting_text(const DraftStatistics& drafting);
 Json drafting_json(const DraftStatistics& drafting);
 
