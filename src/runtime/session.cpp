@@ -262,7 +262,7 @@ Status Session::begin_generation(const GenerateRequest& request) {
     KL_TRY(sequence_.write_counts(now_.tokens));
   }
   if (engine_->drafter() != nullptr) drafting_.limit(request.max_drafts, request.n_drafts);
-  KL_TRY(record_rounds(request));
+  if (request.mask) KL_TRY(sequence_.make_masks());
   return sequence_.start(state, {static_cast<uint32_t>(now_.tokens.back()), n_cached_, 0, 1});
 }
 
@@ -276,10 +276,9 @@ Result<const graph::Executable*> Session::round_part(PassEnd end, uint32_t n_dra
                       .masked = samples && request.mask != nullptr});
 }
 
-/// Records what the generation may replay, so that nothing is recorded between its tokens.
+/// Records every round that the generation may replay: once, behind the first token, which does not
+/// wait for it.
 Status Session::record_rounds(const GenerateRequest& request) {
-  if (request.mask) KL_TRY(sequence_.make_masks());
-  KL_TRY(round_part(PassEnd::step, 0, request));
   if (engine_->drafter() == nullptr) return {};
   const uint32_t first = request.n_drafts.value_or(1);
   const uint32_t last = request.n_drafts.value_or(request.max_drafts);
@@ -359,6 +358,7 @@ Result<StopReason> Session::run_rounds(const GenerateRequest& request, Generated
       // What else the round emitted is forgotten, as if it had not been computed yet.
       if (cancelled_) return StopReason::cancelled;
     }
+    if (n_before == 0) KL_TRY(record_rounds(request));
     if (report.done == shaders::kDoneNoCandidate) {
       return Error{ErrorCode::device, fmt::format("no token can be sampled at position {}: every "
                                                   "logit is masked or not a number",
