@@ -23,6 +23,7 @@ struct BenchArguments {
   uint32_t n_repetitions = 3;
   std::string format = "md";
   std::string kernel;
+  bool columns = false;
   bool profile = false;
 };
 
@@ -223,11 +224,19 @@ int bench_model(const BenchArguments& arguments) {
                      .statistics = now,
                      .drafting = (*session)->drafting(),
                      .rows = std::move(rows).value(),
-                     .nodes = {}};
+                     .nodes = {},
+                     .column_seconds = {}};
   if (arguments.profile) {
     auto nodes = profile_decode(**session);
     if (!nodes.ok()) return fail(nodes.error());
     report.nodes = std::move(nodes).value();
+  }
+  if (arguments.columns) {
+    const std::vector<int32_t> beginning{0};  // where eight columns fit any context
+    if (auto read = (*session)->sync(beginning); !read.ok()) return fail(read.error());
+    auto seconds = time_columns(**session, arguments.n_repetitions);
+    if (!seconds.ok()) return fail(seconds.error());
+    report.column_seconds = std::move(seconds).value();
   }
   print_report(report, arguments.format);
   return report_validation(**model, arguments.model) ? int{kExitOk} : int{kExitDevice};
@@ -277,6 +286,7 @@ void add_bench(CLI::App& app, int& result) {
   command.add_option("--spec-agree", arguments->agree, "take this share of drafts for right [off]")
       ->check(CLI::Range(0.0, 1.0))
       ->option_text("SHARE");
+  command.add_flag("--columns", arguments->columns, "time of passes over 1 to 8 columns");
   command.add_flag("--profile", arguments->profile, "time of each node of a decode step");
   command.callback([arguments, &result] { result = bench(*arguments); });
 }

@@ -82,6 +82,7 @@ void print_report_json(const BenchReport& report) {
                {"mtp", drafting_json(report.drafting)},
                {"rows", Json::array()}};
   for (const BenchRow& row : report.rows) json["rows"].push_back(row_json(report, row));
+  if (!report.column_seconds.empty()) json["column_seconds"] = report.column_seconds;
   if (!report.nodes.empty()) json["profile"] = Json::array();
   for (const NodeFigures& node : report.nodes) {
     json["profile"].push_back({{"label", node.label},
@@ -117,6 +118,15 @@ void print_rows_md(const BenchReport& report) {
   }
 }
 
+/// What it costs to verify drafts, in steps without any.
+void print_columns_md(const std::vector<double>& seconds) {
+  if (seconds.empty()) return;
+  fmt::print("\n| columns | ms | of one column |\n| ------: | -: | ------------: |\n");
+  for (size_t i = 0; i < seconds.size(); ++i) {
+    fmt::print("| {} | {:.2f} | {:.2f} |\n", i + 1, seconds[i] * 1e3, rate(seconds[i], seconds[0]));
+  }
+}
+
 void print_report_md(const BenchReport& report) {
   const Statistics& now = report.statistics;
   const LoopCounters loop = last_loop(report);
@@ -133,6 +143,7 @@ void print_report_md(const BenchReport& report) {
       loop.n_dispatches, per_step(loop.submits, loop), per_step(loop.records, loop),
       per_step(loop.allocations, loop), loop.growths);
   fmt::print("{}\n", terminal_safe(drafting_text(report.drafting)));
+  print_columns_md(report.column_seconds);
   if (report.nodes.empty()) return;
   fmt::print("\n| node | kernel | us | GB/s |\n| ---- | ------ | -: | ---: |\n");
   for (const NodeFigures& node : report.nodes) {

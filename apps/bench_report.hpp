@@ -38,6 +38,7 @@ struct BenchReport {
   DraftStatistics drafting;
   std::vector<BenchRow> rows;
   std::vector<NodeFigures> nodes;  // of a profiled decode step, slowest first
+  std::vector<double> column_seconds;  // of passes over 1, 2, ... columns
 };
 
 /// `format`: md, json or csv.

@@ -388,6 +388,27 @@ Result<std::vector<graph::NodeTime>> Session::profile_step() {
   return step->node_times(engine_->device());
 }
 
+Result<double> Session::time_columns(uint32_t n, uint32_t n_runs) {
+  if (n_cached_ + n > context()) {
+    return Error{ErrorCode::context_full, fmt::format("{} columns behind {} positions, the context "
+                                                      "holds {}",
+                                                      n, n_cached_, context())};
+  }
+  KL_TRY(cache_.commit(n_cached_ + n));
+  KL_ASSIGN(const graph::Executable* pass, passes_.get({PassEnd::logits, n}));
+  sequence_.write_columns(std::vector<int32_t>(n), n_cached_, n);
+  KL_TRY(run(*pass));  // pays for lazy compilation
+  n_written_ = std::max(n_written_, n_cached_ + n);
+  double shortest = 0;
+  for (uint32_t i = 0; i < n_runs; ++i) {
+    const auto start = Clock::now();
+    KL_TRY(run(*pass));
+    const double seconds = seconds_since(start);
+    shortest = i == 0 ? seconds : std::min(shortest, seconds);
+  }
+  return shortest;
+}
+
 Status Session::evaluate(std::span<const int32_t> tokens,
                          const std::function<void(uint32_t, std::span<const float>)>& on_row) {
   cancelled_ = false;

@@ -56,6 +56,15 @@ Result<std::vector<NodeFigures>> profile_decode(Session& session) {
   return nodes;
 }
 
+Result<std::vector<double>> time_columns(Session& session, uint32_t n_runs) {
+  std::vector<double> seconds;
+  for (uint32_t n = 1; n <= kMaxDrafts + 1; ++n) {
+    KL_ASSIGN(const double own, Access::session(session).time_columns(n, n_runs));
+    seconds.push_back(own);
+  }
+  return seconds;
+}
+
 Result<GenerateResult> generate_agreeing(Session& session, const GenerateOptions& options,
                                          double share) {
   if (!(share > 0 && share <= 1)) {

@@ -430,6 +430,13 @@ class Measure(CliTest):
         lines = self.ok("bench", self.model, "-p", 8, "-n", 0, "-r", 1, "-o", "csv").decode()
         self.assertEqual([line.split(",")[0] for line in lines.split()], ["test", "pp8"])
 
+    def test_columns(self):
+        figures = self.ok_json("bench", self.model, "-p", 8, "-n", 2, "-r", 1, "--columns", "--json")
+        self.assertEqual(len(figures["column_seconds"]), 8)
+        self.assertGreater(min(figures["column_seconds"]), 0)
+        text = self.ok("bench", self.model, "-p", 8, "-n", 2, "-r", 1, "--columns").decode()
+        self.assertRegex(text, r"\| 1 \| [0-9.]+ \| 1.00 \|")
+
     def test_unknown_kernel(self):
         self.fails(1, "bench", "--kernel", "frobnicate", says=["frobnicate", "matvec"])
 
