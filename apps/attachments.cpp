@@ -122,6 +122,7 @@ DroppedPaths find_dropped_paths(const std::string& message) {
     if (may_be_path(word.text) && find_media_kind(word.text) != MediaKind::none) {
       found.text += message.substr(kept_from, i - kept_from);
       found.paths.push_back(word.text);
+      found.begins_with_one = found.begins_with_one || i == 0;
       kept_from = word.end;
     }
     i = word.end;

@@ -38,6 +38,7 @@ Result<std::vector<Part>> read_media(const Model& model, const MediaArguments& a
 struct DroppedPaths {
   std::string text;  // without them
   std::vector<std::string> paths;
+  bool begins_with_one = false;
 };
 DroppedPaths find_dropped_paths(const std::string& message);
 

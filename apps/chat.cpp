@@ -221,8 +221,7 @@ int ChatLoop::run() {
     if (!message) return kExitOk;
     if (message->empty()) continue;
     const DroppedPaths dropped = find_dropped_paths(*message);
-    const bool is_path = !dropped.paths.empty() && message->starts_with(dropped.paths.front());
-    if (message->starts_with('/') && !is_path) {
+    if (message->starts_with('/') && !dropped.begins_with_one) {
       if (command(*message) == Next::leave) return kExitOk;
       continue;
     }

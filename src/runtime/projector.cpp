@@ -17,10 +17,14 @@ model::LinearPolicy float_products() {
 
 Result<Projector> Projector::open(const std::string& path, const model::ModelConfig& target) {
   KL_ASSIGN(formats::GgufFile file, formats::GgufFile::open(path));
+  return make(std::move(file), target);
+}
+
+Result<Projector> Projector::make(formats::GgufFile file, const model::ModelConfig& target) {
   KL_ASSIGN(model::ProjectorConfig config, model::read_projector_config(file));
   const Status fits = model::check_projector(config, target);
   if (!fits.ok()) {
-    return Error{fits.error().code, fmt::format("{}: {}", path, fits.error().message)};
+    return Error{fits.error().code, fmt::format("{}: {}", file.path(), fits.error().message)};
   }
   return Projector(std::move(file), std::move(config));
 }
@@ -39,9 +43,9 @@ Status Projector::load(vk::Device& device, const model::LoadOptions& options) {
 ProjectorSearch find_projector(const std::string& model_path, const model::ModelConfig& target) {
   ProjectorSearch search;
   for (const std::string& path : list_companions(model_path)) {
-    const auto file = formats::GgufFile::open(path);
+    auto file = formats::GgufFile::open(path);
     if (!file.ok() || !model::is_projector(*file)) continue;
-    auto projector = Projector::open(path, target);
+    auto projector = Projector::make(std::move(file).value(), target);
     if (projector.ok()) return {std::move(projector).value(), {}};
     if (search.reason.empty()) search.reason = projector.error().message;
   }

@@ -18,6 +18,8 @@ class Projector {
   /// Reads and checks; nothing is on a device yet. Errors: io, bad_file, unsupported (no projector,
   /// or one of another type, by its name); invalid_argument where it was not made for such a model.
   static Result<Projector> open(const std::string& path, const model::ModelConfig& target);
+  /// The same of a file that is open already.
+  static Result<Projector> make(formats::GgufFile file, const model::ModelConfig& target);
 
   /// What loading will take, and which matrices it will multiply. Its products take float32
   /// activations, whatever the model's do: there are few of them, and a picture's small differences

@@ -149,6 +149,10 @@ class MediaChat(cli_test.Terminal):
             self.expect(b">>> ")
             self.type(b"What shape is it?\n")
             self.expect(b"It is a circle.")
+            self.type(b"/clear\n")
+            escaped = str(red).replace(" ", "\\ ")  # as terminals write what is dropped on them
+            self.type(f"{escaped} What colour is it?\n".encode())
+            self.expect(b"It is red.")
             self.type(b"/bye\n")
 
 
