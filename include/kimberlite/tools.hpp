@@ -146,7 +146,7 @@ struct NodeFigures {
 Result<std::vector<NodeFigures>> profile_decode(Session& session);
 
 /// Seconds of a pass over 1, 2, ... 8 columns, the pending token and up to seven drafts: what it
-/// costs to verify them. The shortest of `n_runs`. The session's tokens stay as they are.
+/// costs to verify them. The shortest of `n_runs`, taken in turns. The session's tokens stay.
 Result<std::vector<double>> time_columns(Session& session, uint32_t n_runs);
 
 /// Bytes per second of a large device-to-device copy, read and write counted, best of several.

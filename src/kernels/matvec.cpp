@@ -1,18 +1,17 @@
 #include "kernels/matvec.hpp"
 
+#include "base/numeric.hpp"
 #include "kernels/panel_product.hpp"
 
 namespace kimberlite::kernels {
 
 namespace {
 
-/// GPUs read each weight once. On a CPU driver products cost more than weights, two tiles of 4 take
-/// 0.83 of the time of one tile of 8 (lavapipe, Q4_0 3840x3840, 2026-11-21), and each width that is
-/// not needed saves 0.25 to 0.4 s of compilation.
+/// GPUs read each weight once. On a CPU driver products cost more than weights: tiles of at most
+/// pick_prefill_columns, and as wide as each other, so that no column is computed for nothing.
 uint32_t pick_tile_columns(const graph::Variant& variant, const vk::Caps& caps, uint32_t n) {
   if (variant.name.starts_with("split")) return n;
-  const uint32_t most = pick_prefill_columns(caps);
-  return n > 2 && (caps.is_cpu || n > most) ? most : n;
+  return div_up(n, div_up(n, pick_prefill_columns(caps)));
 }
 
 }  // namespace

@@ -78,10 +78,11 @@ class Session {
   /// they are. Errors: device, unsupported.
   Result<std::vector<graph::NodeTime>> profile_step();
 
-  /// Seconds of a pass over `n` columns, 1 to kMaxDecodeColumns, with logits of each, as a round
-  /// verifies them: the shortest of `n_runs` after one more. The tokens of the session stay as they
-  /// are. Errors: context_full, out_of_memory, device.
-  Result<double> time_columns(uint32_t n, uint32_t n_runs);
+  /// Seconds of passes over 1, 2, ... kMaxDecodeColumns columns, with logits of each, as a round
+  /// verifies them: the shortest of `n_runs` after one more. They take turns, so that a change in
+  /// what else the device does falls on all of them. The tokens of the session stay as they are.
+  /// Errors: context_full, out_of_memory, device.
+  Result<std::vector<double>> time_columns(uint32_t n_runs);
 
   void cancel() { cancelled_ = true; }
 

@@ -57,12 +57,7 @@ Result<std::vector<NodeFigures>> profile_decode(Session& session) {
 }
 
 Result<std::vector<double>> time_columns(Session& session, uint32_t n_runs) {
-  std::vector<double> seconds;
-  for (uint32_t n = 1; n <= kMaxDrafts + 1; ++n) {
-    KL_ASSIGN(const double own, Access::session(session).time_columns(n, n_runs));
-    seconds.push_back(own);
-  }
-  return seconds;
+  return Access::session(session).time_columns(n_runs);
 }
 
 Result<GenerateResult> generate_agreeing(Session& session, const GenerateOptions& options,

@@ -229,6 +229,25 @@ TEST_F(MatvecTest, ColumnsDoNotDependOnTheirNumber) {
   compare(w, nullptr, {2, 3, 4, 5, 6, 7, 8});
 }
 
+/// What a column more costs is one more column of a tile: not a tile of its own for one column.
+TEST_F(MatvecTest, TilesOfAPassAreEven) {
+  const Case shape{70, 256};
+  const auto rows = random_rows(GgmlType::q4_0, shape.n_rows, shape.n_cols, 5);
+  const PackedMatrix w = pack(GgmlType::q4_0, shape.n_rows, shape.n_cols, rows);
+  for_each_variant(matvec_kernel(w.type, w.linear_class), [&](const auto& policy) {
+    for (uint32_t n = 1; n <= kMaxColumns; ++n) {
+      Graph graph(caps_, &policy);
+      const Tensor x = upload(random_values(n * shape.n_cols, 6), Shape{n, shape.n_cols});
+      add_matvec(graph, w, x, poisoned(DType::f32, Shape{n, w.n_rows}), "product");
+      const graph::Node& node = graph.nodes().back();
+      const uint32_t n_tiles = node.grid[0];
+      const uint32_t n_computed = n_tiles * node.constants[2];  // matvec.comp: COLUMNS
+      EXPECT_GE(n_computed, n);
+      EXPECT_LT(n_computed - n, n_tiles) << "n " << n << ": " << n_tiles << " tiles";
+    }
+  });
+}
+
 TEST_F(MatvecTest, ShardsWriteTheirOwnRows) {
   const Case shape{64 * 5 + 9, 256};
   const auto rows = random_rows(GgmlType::q4_0, shape.n_rows, shape.n_cols, 5);
