@@ -20,6 +20,7 @@ struct BenchArguments {
   std::string n_prompt = "512";
   std::string n_generate = "128";
   std::string n_depth = "0";
+  std::string n_picture;
   uint32_t n_repetitions = 3;
   std::string format = "md";
   std::string kernel;
@@ -154,13 +155,16 @@ struct Sizes {
   std::vector<uint32_t> prompts;
   std::vector<uint32_t> generates;
   std::vector<uint32_t> depths;
+  std::vector<uint32_t> pictures;
 
   /// Positions that the largest test needs.
   [[nodiscard]] uint64_t context() const {
     const uint64_t prompt = *std::max_element(prompts.begin(), prompts.end());
     const uint64_t generate = *std::max_element(generates.begin(), generates.end());
     const uint64_t depth = *std::max_element(depths.begin(), depths.end());
-    return std::max(prompt, depth + generate) + 2;
+    const uint64_t picture =
+        pictures.empty() ? 0 : *std::max_element(pictures.begin(), pictures.end());
+    return std::max({prompt, depth + generate, picture}) + 2;
   }
 };
 
@@ -172,7 +176,12 @@ Result<Sizes> parse_all(const BenchArguments& arguments) {
   if (!generates.ok()) return generates.error();
   const auto depths = parse_sizes("-d", arguments.n_depth);
   if (!depths.ok()) return depths.error();
-  sizes = {*prompts, *generates, *depths};
+  sizes = {*prompts, *generates, *depths, {}};
+  if (!arguments.n_picture.empty()) {
+    const auto pictures = parse_sizes("--n-picture", arguments.n_picture);
+    if (!pictures.ok()) return pictures.error();
+    sizes.pictures = *pictures;
+  }
   if (sizes.context() > UINT32_MAX) {
     return Error{ErrorCode::invalid_argument,
                  fmt::format("-p, -n and -d need a context of {} positions", sizes.context())};
@@ -225,7 +234,8 @@ int bench_model(const BenchArguments& arguments) {
                      .drafting = (*session)->drafting(),
                      .rows = std::move(rows).value(),
                      .nodes = {},
-                     .column_seconds = {}};
+                     .column_seconds = {},
+                     .pictures = {}};
   if (arguments.profile) {
     auto nodes = profile_decode(**session);
     if (!nodes.ok()) return fail(nodes.error());
@@ -237,6 +247,12 @@ int bench_model(const BenchArguments& arguments) {
     auto seconds = time_columns(**session, arguments.n_repetitions);
     if (!seconds.ok()) return fail(seconds.error());
     report.column_seconds = std::move(seconds).value();
+  }
+  for (const uint32_t n_tokens : sizes->pictures) {
+    if (n_tokens == 0) continue;
+    auto picture = time_picture(**session, n_tokens, arguments.n_repetitions);
+    if (!picture.ok()) return fail(picture.error());
+    report.pictures.push_back(*picture);
   }
   print_report(report, arguments.format);
   return report_validation(**model, arguments.model) ? int{kExitOk} : int{kExitDevice};
@@ -271,6 +287,10 @@ void add_bench(CLI::App& app, int& result) {
   command.add_option("-n,--n-gen", arguments->n_generate, "tokens to generate, a list [128]")
       ->option_text("N,...");
   command.add_option("-d,--n-depth", arguments->n_depth, "positions before generating [0]")
+      ->option_text("N,...");
+  command
+      .add_option("--n-picture", arguments->n_picture,
+                  "tokens of pictures to look at, a list [none]")
       ->option_text("N,...");
   command.add_option("-r,--repetitions", arguments->n_repetitions, "after one to warm up [3]")
       ->check(CLI::Range(1, 1000))

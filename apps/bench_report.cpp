@@ -83,6 +83,11 @@ void print_report_json(const BenchReport& report) {
                {"rows", Json::array()}};
   for (const BenchRow& row : report.rows) json["rows"].push_back(row_json(report, row));
   if (!report.column_seconds.empty()) json["column_seconds"] = report.column_seconds;
+  for (const PictureTimes& row : report.pictures) {
+    json["pictures"].push_back({{"tokens", row.n_tokens},
+                                {"projection_seconds", row.projection_seconds},
+                                {"prefill_seconds", row.prefill_seconds}});
+  }
   if (!report.nodes.empty()) json["profile"] = Json::array();
   for (const NodeFigures& node : report.nodes) {
     json["profile"].push_back({{"label", node.label},
@@ -127,6 +132,16 @@ void print_columns_md(const std::vector<double>& seconds) {
   }
 }
 
+void print_pictures_md(const std::vector<PictureTimes>& pictures) {
+  if (pictures.empty()) return;
+  fmt::print("\n| picture tokens | projection ms | prefill ms | share |\n");
+  fmt::print("| -------------: | ------------: | ---------: | ----: |\n");
+  for (const PictureTimes& row : pictures) {
+    fmt::print("| {} | {:.2f} | {:.2f} | {:.2f} % |\n", row.n_tokens, row.projection_seconds * 1e3,
+               row.prefill_seconds * 1e3, rate(row.projection_seconds, row.prefill_seconds) * 100);
+  }
+}
+
 void print_report_md(const BenchReport& report) {
   const Statistics& now = report.statistics;
   const LoopCounters loop = last_loop(report);
@@ -144,6 +159,7 @@ void print_report_md(const BenchReport& report) {
       per_step(loop.allocations, loop), loop.growths);
   fmt::print("{}\n", terminal_safe(drafting_text(report.drafting)));
   print_columns_md(report.column_seconds);
+  print_pictures_md(report.pictures);
   if (report.nodes.empty()) return;
   fmt::print("\n| node | kernel | us | GB/s |\n| ---- | ------ | -: | ---: |\n");
   for (const NodeFigures& node : report.nodes) {

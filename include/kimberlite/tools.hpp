@@ -149,6 +149,17 @@ Result<std::vector<NodeFigures>> profile_decode(Session& session);
 /// costs to verify them. The shortest of `n_runs`, taken in turns. The session's tokens stay.
 Result<std::vector<double>> time_columns(Session& session, uint32_t n_runs);
 
+/// What it costs to look at a picture: its patches to embeddings, and those through the model.
+struct PictureTimes {
+  uint32_t n_tokens = 0;
+  double projection_seconds = 0;
+  double prefill_seconds = 0;
+};
+/// Of a picture of noise that takes `n_tokens`, as square as they allow: the shortest of `n_runs`
+/// after one to warm up. The session stands for it afterwards. Errors: unsupported (no vision),
+/// invalid_argument (no such size), context_full, out_of_memory, cancelled, device.
+Result<PictureTimes> time_picture(Session& session, uint32_t n_tokens, uint32_t n_runs);
+
 /// Bytes per second of a large device-to-device copy, read and write counted, best of several.
 Result<double> measure_copy_bandwidth(Model& model);
 

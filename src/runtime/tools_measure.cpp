@@ -2,6 +2,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
+#include <random>
 
 #include "base/os.hpp"
 #include "runtime/api.hpp"
@@ -58,6 +60,36 @@ Result<std::vector<NodeFigures>> profile_decode(Session& session) {
 
 Result<std::vector<double>> time_columns(Session& session, uint32_t n_runs) {
   return Access::session(session).time_columns(n_runs);
+}
+
+Result<PictureTimes> time_picture(Session& session, uint32_t n_tokens, uint32_t n_runs) {
+  runtime::Session& inner = Access::session(session);
+  const runtime::Projector* projector = inner.engine().projector();
+  if (projector == nullptr || !projector->config().vision) {
+    return Error{ErrorCode::unsupported, "no projector for pictures to be timed"};
+  }
+  uint32_t n_y = 1;
+  for (uint32_t side = 1; side * side <= n_tokens; ++side) {
+    if (n_tokens % side == 0) n_y = side;
+  }
+  std::vector<float> patches(uint64_t{n_tokens} * projector->config().vision->n_values());
+  std::minstd_rand random(1);
+  PictureTimes times{n_tokens, 0, 0};
+  for (uint32_t i = 0; i <= n_runs; ++i) {  // the first warms up
+    for (float& value : patches) value = static_cast<float>(random() >> 8 & 0xff) / 255.0f;
+    const auto start = std::chrono::steady_clock::now();
+    KL_ASSIGN(auto soft, inner.engine().media().embed_picture(n_tokens / n_y, n_y, patches));
+    const auto embedded = std::chrono::steady_clock::now();
+    const runtime::Prompt prompt{std::vector<int32_t>(n_tokens + 1), {{0, std::move(soft)}}};
+    KL_TRY(inner.sync_prompt(prompt, {}));
+    const std::chrono::duration<double> projection = embedded - start;
+    const std::chrono::duration<double> prefill = std::chrono::steady_clock::now() - embedded;
+    if (i < 2 || projection.count() < times.projection_seconds) {
+      times.projection_seconds = projection.count();
+    }
+    if (i < 2 || prefill.count() < times.prefill_seconds) times.prefill_seconds = prefill.count();
+  }
+  return times;
 }
 
 Result<GenerateResult> generate_agreeing(Session& session, const GenerateOptions& options,

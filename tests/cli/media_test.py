@@ -114,6 +114,19 @@ class Media(cli_test.CliTest):
         self.assertEqual(out.read_bytes()[len(red):], red)
         self.fails(1, "eval", "embed", "-o", out, says=["--image"])
 
+    def test_bench_of_a_picture(self):
+        pebble = cli_test.SOURCE / "tools" / "pebble" / "model" / "pebble-Q8_0.gguf"
+        bench = ["bench", pebble, "-p", 8, "-n", 0, "-r", 1, "--n-picture"]
+        [picture] = self.ok_json(*bench, "12", "--json")["pictures"]
+        self.assertEqual(picture["tokens"], 12)
+        self.assertGreater(picture["projection_seconds"], 0)
+        self.assertGreater(picture["prefill_seconds"], picture["projection_seconds"])
+        self.assertRegex(self.ok(*bench, "0,12").decode(),
+                         r"\| 12 \| [0-9.]+ \| [0-9.]+ \| [0-9.]+ % \|")
+        self.fails(1, *bench, "1121", says=["1121 tokens", "1120"])
+        self.fails(2, *bench, "12", "--no-mmproj", says=["no projector"])
+        self.fails(1, *bench, "twelve", says=["--n-picture", "twelve"])
+
     def test_mmproj_by_name(self):
         lone = self.folder / "lone"
         lone.mkdir()
