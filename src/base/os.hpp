@@ -27,6 +27,9 @@ void prefer_huge_pages(void* address, uint64_t n_bytes);
 /// Peak resident set of this process in bytes (0 where unknown).
 uint64_t peak_resident_bytes();
 
+/// True for a file that may be run.
+bool is_program(const std::string& path);
+
 /// Replaces `to` by `from` in one step; both on the same volume.
 Status replace_file(const std::string& from, const std::string& to);
 

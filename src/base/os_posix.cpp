@@ -1,14 +1,21 @@
 #include <fcntl.h>
+#include <spawn.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <thread>
+#include <utility>
 
+#include "base/child_process.hpp"
 #include "base/mapped_file.hpp"
 #include "base/os.hpp"
 
@@ -64,7 +71,118 @@ void MappedFile::release(uint64_t offset_bytes, uint64_t n_bytes) const {
   }
 }
 
+struct ChildProcess::State {
+  State() = default;
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
+  ~State() {
+    if (pid > 0) ::kill(pid, SIGKILL);
+    finish();
+  }
+
+  /// Nothing more is read; what it says on standard error is, to its end.
+  int finish() {
+    if (output >= 0) ::close(output);
+    output = -1;
+    if (listener.joinable()) listener.join();
+    int status = 0;
+    if (pid > 0) {
+      while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) continue;
+    }
+    pid = -1;
+    return status;
+  }
+
+  pid_t pid = -1;
+  int output = -1;
+  std::string errors;
+  std::thread listener;  // of standard error, so that a full pipe never stops the child
+};
+
+namespace {
+
+constexpr size_t kMaxErrorBytes = 4096;
+
+struct Pipe {
+  ~Pipe() {
+    for (const int end : ends) {
+      if (end >= 0) ::close(end);
+    }
+  }
+  int take(size_t i) { return std::exchange(ends[i], -1); }
+  int ends[2] = {-1, -1};  // to read from, to write to
+};
+
+ssize_t read_some(int fd, void* out, size_t n_bytes) {
+  ssize_t n = 0;
+  do {
+    n = ::read(fd, out, n_bytes);
+  } while (n < 0 && errno == EINTR);
+  return n;
+}
+
+void listen(int fd, std::string& errors) {
+  char buffer[1024];
+  for (ssize_t n = 0; (n = read_some(fd, buffer, sizeof(buffer))) > 0;) {
+    const size_t room = kMaxErrorBytes - errors.size();
+    errors.append(buffer, std::min(static_cast<size_t>(n), room));
+  }
+  ::close(fd);
+}
+
+}  // namespace
+
+ChildProcess::ChildProcess(std::unique_ptr<State> state) : state_(std::move(state)) {}
+ChildProcess::~ChildProcess() = default;
+ChildProcess::ChildProcess(ChildProcess&& other) noexcept = default;
+ChildProcess& ChildProcess::operator=(ChildProcess&& other) noexcept = default;
+
+Result<ChildProcess> ChildProcess::start(const std::string& program,
+                                         const std::vector<std::string>& arguments) {
+  Pipe output, errors;
+  if (::pipe2(output.ends, O_CLOEXEC) != 0 || ::pipe2(errors.ends, O_CLOEXEC) != 0) {
+    return io_error(program, "no pipe to it");
+  }
+  std::vector<char*> argv{const_cast<char*>(program.c_str())};
+  for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
+  argv.push_back(nullptr);
+  posix_spawn_file_actions_t actions;
+  ::posix_spawn_file_actions_init(&actions);
+  ::posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+  ::posix_spawn_file_actions_adddup2(&actions, output.ends[1], STDOUT_FILENO);
+  ::posix_spawn_file_actions_adddup2(&actions, errors.ends[1], STDERR_FILENO);
+  auto state = std::make_unique<State>();
+  errno = ::posix_spawn(&state->pid, program.c_str(), &actions, nullptr, argv.data(), ::environ);
+  ::posix_spawn_file_actions_destroy(&actions);
+  if (errno != 0) {
+    state->pid = -1;
+    return io_error(program, "cannot start");
+  }
+  state->output = output.take(0);
+  state->listener = std::thread(listen, errors.take(0), std::ref(state->errors));
+  return ChildProcess(std::move(state));
+}
+
+Result<size_t> ChildProcess::read(std::span<std::byte> out) {
+  const ssize_t n = read_some(state_->output, out.data(), out.size());
+  if (n < 0) return io_error("a child's output", "cannot read");
+  return static_cast<size_t>(n);
+}
+
+Result<int> ChildProcess::wait() {
+  const int status = state_->finish();
+  return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+const std::string& ChildProcess::errors() const { return state_->errors; }
+
 namespace os {
+
+bool is_program(const std::string& path) {
+  struct stat info {};
+  return ::stat(path.c_str(), &info) == 0 && S_ISREG(info.st_mode) &&
+         ::access(path.c_str(), X_OK) == 0;
+}
 
 Result<std::string> cache_dir() {
   std::string dir;

@@ -6,10 +6,14 @@
 #include <psapi.h>
 #include <shellapi.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <system_error>
+#include <thread>
+#include <utility>
 
+#include "base/child_process.hpp"
 #include "base/mapped_file.hpp"
 #include "base/os.hpp"
 
@@ -93,7 +97,129 @@ void MappedFile::release(uint64_t offset_bytes, uint64_t n_bytes) const {
   }
 }
 
+struct ChildProcess::State {
+  State() = default;
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
+  ~State() {
+    if (process != nullptr) ::TerminateProcess(process, 1);
+    finish();
+  }
+
+  /// Nothing more is read; what it says on standard error is, to its end.
+  DWORD finish() {
+    if (output != nullptr) ::CloseHandle(output);
+    output = nullptr;
+    if (listener.joinable()) listener.join();
+    DWORD status = 0;
+    if (process != nullptr) {
+      ::WaitForSingleObject(process, INFINITE);
+      ::GetExitCodeProcess(process, &status);
+      ::CloseHandle(process);
+    }
+    process = nullptr;
+    return status;
+  }
+
+  HANDLE process = nullptr;
+  HANDLE output = nullptr;
+  std::string errors;
+  std::thread listener;  // of standard error, so that a full pipe never stops the child
+};
+
+namespace {
+
+constexpr size_t kMaxErrorBytes = 4096;
+
+/// The end to write to is the child's.
+struct Pipe {
+  ~Pipe() {
+    if (from != nullptr) ::CloseHandle(from);
+    if (to != nullptr) ::CloseHandle(to);
+  }
+  bool make() {
+    SECURITY_ATTRIBUTES inherited{sizeof(inherited), nullptr, TRUE};
+    return ::CreatePipe(&from, &to, &inherited, 0) != 0 &&
+           ::SetHandleInformation(from, HANDLE_FLAG_INHERIT, 0) != 0;
+  }
+  HANDLE take() { return std::exchange(from, nullptr); }
+  HANDLE from = nullptr;
+  HANDLE to = nullptr;
+};
+
+void listen(HANDLE from, std::string& errors) {
+  char buffer[1024];
+  DWORD n = 0;
+  while (::ReadFile(from, buffer, sizeof(buffer), &n, nullptr) != 0 && n > 0) {
+    errors.append(buffer, std::min<size_t>(n, kMaxErrorBytes - errors.size()));
+  }
+  ::CloseHandle(from);
+}
+
+/// One argument as CommandLineToArgvW reads it: in quotes, quotes escaped, and backslashes doubled
+/// where a quote follows them.
+std::string quote(const std::string& argument) {
+  std::string quoted = "\"";
+  size_t n_backslashes = 0;
+  for (const char c : argument) {
+    if (c == '"') quoted.append(n_backslashes + 1, '\\');
+    n_backslashes = c == '\\' ? n_backslashes + 1 : 0;
+    quoted += c;
+  }
+  quoted.append(n_backslashes, '\\');
+  return quoted + '"';
+}
+
+}  // namespace
+
+ChildProcess::ChildProcess(std::unique_ptr<State> state) : state_(std::move(state)) {}
+ChildProcess::~ChildProcess() = default;
+ChildProcess::ChildProcess(ChildProcess&& other) noexcept = default;
+ChildProcess& ChildProcess::operator=(ChildProcess&& other) noexcept = default;
+
+Result<ChildProcess> ChildProcess::start(const std::string& program,
+                                         const std::vector<std::string>& arguments) {
+  Pipe output, errors;
+  if (!output.make() || !errors.make()) return io_error(program, "no pipe to it");
+  std::string line = quote(program);
+  for (const std::string& argument : arguments) line += ' ' + quote(argument);
+  std::wstring wide_line = to_wide(line);
+  STARTUPINFOW startup{};
+  startup.cb = sizeof(startup);
+  startup.dwFlags = STARTF_USESTDHANDLES;
+  startup.hStdOutput = output.to;
+  startup.hStdError = errors.to;
+  PROCESS_INFORMATION started{};
+  if (::CreateProcessW(to_wide(program).c_str(), wide_line.data(), nullptr, nullptr, TRUE,
+                       CREATE_NO_WINDOW, nullptr, nullptr, &startup, &started) == 0) {
+    return io_error(program, "cannot start");
+  }
+  ::CloseHandle(started.hThread);
+  auto state = std::make_unique<State>();
+  state->process = started.hProcess;
+  state->output = output.take();
+  state->listener = std::thread(listen, errors.take(), std::ref(state->errors));
+  return ChildProcess(std::move(state));
+}
+
+Result<size_t> ChildProcess::read(std::span<std::byte> out) {
+  DWORD n = 0;
+  const auto wanted = static_cast<DWORD>(std::min<size_t>(out.size(), 1u << 20));
+  if (::ReadFile(state_->output, out.data(), wanted, &n, nullptr) != 0) return size_t{n};
+  if (::GetLastError() == ERROR_BROKEN_PIPE) return size_t{0};
+  return io_error("a child's output", "cannot read");
+}
+
+Result<int> ChildProcess::wait() { return static_cast<int>(state_->finish()); }
+
+const std::string& ChildProcess::errors() const { return state_->errors; }
+
 namespace os {
+
+bool is_program(const std::string& path) {
+  const DWORD attributes = ::GetFileAttributesW(to_wide(path).c_str());
+  return attributes != INVALID_FILE_ATTRIBUTES && (attributes & FILE_ATTRIBUTE_DIRECTORY) == 0;
+}
 
 Result<std::string> cache_dir() {
   auto local = environment("LOCALAPPDATA");
