@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <filesystem>
 #include <iterator>
 
 namespace kimberlite::cli {
@@ -51,14 +52,12 @@ std::string trimmed(const std::string& text) {
 }  // namespace
 
 void add_media_options(CLI::App& command, MediaArguments& arguments) {
-  command.add_option("--image", arguments.images, "a picture for the prompt; may be repeated")
-      ->option_text("FILE")
-      ->expected(1)
-      ->take_all();
-  command.add_option("--audio", arguments.sounds, "a sound for the prompt; may be repeated")
-      ->option_text("FILE")
-      ->expected(1)
-      ->take_all();
+  const auto add = [&command](const char* name, std::vector<std::string>& paths, const char* what) {
+    command.add_option(name, paths, what)->option_text("FILE")->expected(1)->take_all();
+  };
+  add("--image", arguments.images, "a picture for the prompt; may be repeated");
+  add("--audio", arguments.sounds, "a sound for the prompt; may be repeated");
+  add("--video", arguments.videos, "a video for the prompt, read by ffmpeg; may be repeated");
   command
       .add_option("--image-budget", arguments.budget,
                   "tokens of a picture: 70, 140, 280, 560, 1120 or auto [the model's]")
@@ -71,41 +70,54 @@ uint32_t parse_budget(const std::string& text) {
   return parse_count(text).value_or(kOwnBudget);
 }
 
-Result<std::vector<Part>> read_picture_file(const Model& model, const std::string& path,
-                                            uint32_t budget) {
-  auto picture = read_picture(model, path, budget);
-  if (!picture.ok()) return picture.error();
-  std::vector<Part> parts;
-  parts.emplace_back(std::move(picture).value());
-  return parts;
+Status check_files(const MediaArguments& arguments) {
+  for (const auto* paths : {&arguments.images, &arguments.sounds, &arguments.videos}) {
+    for (const std::string& path : *paths) {
+      const std::u8string name(path.begin(), path.end());
+      std::error_code why;
+      if (std::filesystem::exists(std::filesystem::path(name), why)) continue;
+      return Error{ErrorCode::io,
+                   fmt::format("{}: {}", path, why ? why.message() : "there is no such file")};
+    }
+  }
+  return {};
 }
 
-Result<std::vector<Part>> read_sound_file(const Model& model, const std::string& path) {
-  auto sounds = read_sound(model, path);
-  if (!sounds.ok()) return sounds.error();
-  if (sounds->size() > 1) {
-    fmt::print(stderr, "note: {} is longer than 30 s; the model gets it in {} pieces\n",
-               terminal_safe(path), sounds->size());
+Result<std::vector<Part>> read_file(const Model& model, const std::string& path, MediaKind kind,
+                                    uint32_t budget) {
+  std::vector<Part> parts;
+  if (kind == MediaKind::sound) {
+    auto sounds = read_sound(model, path);
+    if (!sounds.ok()) return sounds.error();
+    if (sounds->size() > 1) {
+      fmt::print(stderr, "note: {} is longer than 30 s; the model gets it in {} pieces\n",
+                 terminal_safe(path), sounds->size());
+    }
+    std::move(sounds->begin(), sounds->end(), std::back_inserter(parts));
+  } else if (kind == MediaKind::video) {
+    ProgressLine line;
+    auto video = read_video(model, path, line.callback());
+    if (!video.ok()) return video.error();
+    parts.emplace_back(std::move(video).value());
+  } else {
+    auto picture = read_picture(model, path, budget);
+    if (!picture.ok()) return picture.error();
+    parts.emplace_back(std::move(picture).value());
   }
-  return std::vector<Part>(std::make_move_iterator(sounds->begin()),
-                           std::make_move_iterator(sounds->end()));
+  return parts;
 }
 
 Result<std::vector<Part>> read_media(const Model& model, const MediaArguments& arguments) {
   std::vector<Part> parts;
-  const auto add = [&parts](Result<std::vector<Part>> more) -> Status {
-    if (!more.ok()) return more.error();
-    std::move(more->begin(), more->end(), std::back_inserter(parts));
-    return {};
-  };
-  for (const std::string& path : arguments.images) {
-    if (auto status = add(read_picture_file(model, path, parse_budget(arguments.budget)));
-        !status.ok()) {
-      return status.error();
+  const uint32_t budget = parse_budget(arguments.budget);
+  for (const auto& [kind, paths] : {std::pair{MediaKind::picture, &arguments.images},
+                                    {MediaKind::sound, &arguments.sounds},
+                                    {MediaKind::video, &arguments.videos}}) {
+    for (const std::string& path : *paths) {
+      auto more = read_file(model, path, kind, budget);
+      if (!more.ok()) return more.error();
+      std::move(more->begin(), more->end(), std::back_inserter(parts));
     }
-  }
-  for (const std::string& path : arguments.sounds) {
-    if (auto status = add(read_sound_file(model, path)); !status.ok()) return status.error();
   }
   return parts;
 }

@@ -1,5 +1,5 @@
-// Pictures and sounds that go with a message: files from the command line, from commands of the
-// chat, or dropped into a message as paths.
+// Pictures, sounds and videos that go with a message: files from the command line, from commands of
+// the chat, or dropped into a message as paths.
 #pragma once
 
 #include <string>
@@ -13,27 +13,31 @@ namespace kimberlite::cli {
 struct MediaArguments {
   std::vector<std::string> images;
   std::vector<std::string> sounds;
+  std::vector<std::string> videos;
   std::string budget = "own";
 
-  [[nodiscard]] bool any() const { return !images.empty() || !sounds.empty(); }
+  [[nodiscard]] bool any() const { return !images.empty() || !sounds.empty() || !videos.empty(); }
 };
 
-/// --image, --audio and --image-budget.
+/// --image, --audio, --video and --image-budget.
 void add_media_options(CLI::App& command, MediaArguments& arguments);
 
 /// What --image-budget says, for read_picture.
 uint32_t parse_budget(const std::string& text);
 
-/// The parts that a file becomes: a picture, or the pieces of a sound; where there are several, a
-/// note on stderr says so. Errors: those of read_picture and read_sound.
-Result<std::vector<Part>> read_picture_file(const Model& model, const std::string& path,
-                                            uint32_t budget);
-Result<std::vector<Part>> read_sound_file(const Model& model, const std::string& path);
+/// Before a model is loaded for them: whether the files are there. Errors: io, naming the first
+/// that is not.
+Status check_files(const MediaArguments& arguments);
 
-/// All that was named, pictures first.
+/// The parts that a file becomes: a picture, a video, or the pieces of a sound; where there are
+/// several, a note on stderr says so. Errors: those of read_picture, read_sound and read_video.
+Result<std::vector<Part>> read_file(const Model& model, const std::string& path, MediaKind kind,
+                                    uint32_t budget);
+
+/// All that was named, pictures first, then sounds.
 Result<std::vector<Part>> read_media(const Model& model, const MediaArguments& arguments);
 
-/// A message in which words were paths of pictures or sounds, as terminals write files that are
+/// A message in which words were paths of such files, as terminals write files that are
 /// dropped on them: quoted, or with a backslash before each space.
 struct DroppedPaths {
   std::string text;  // without them

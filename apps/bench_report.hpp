@@ -37,7 +37,7 @@ struct BenchReport {
   Statistics statistics;
   DraftStatistics drafting;
   std::vector<BenchRow> rows;
-  std::vector<NodeFigures> nodes;  // of a profiled decode step, slowest first
+  std::vector<NodeFigures> nodes;      // of a profiled decode step, slowest first
   std::vector<double> column_seconds;  // of passes over 1, 2, ... columns
   std::vector<PictureTimes> pictures;
 };

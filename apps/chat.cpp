@@ -58,6 +58,7 @@ void print_help() {
              "/system TEXT        another system message; forgets the conversation\n"
              "/image FILE         a picture for the next message; dropping files on it does too\n"
              "/audio FILE         a sound for the next message\n"
+             "/video FILE         a video for the next message\n"
              "/set                the settings; /set temperature 0.7 changes one\n"
              "/stats              speeds of the last answer\n"
              "/bye                leave, as Ctrl-D does\n"
@@ -165,6 +166,8 @@ ChatLoop::Next ChatLoop::command(const std::string& line) {
     attach(unquoted(rest), MediaKind::picture);
   } else if (name == "/audio") {
     attach(unquoted(rest), MediaKind::sound);
+  } else if (name == "/video") {
+    attach(unquoted(rest), MediaKind::video);
   } else if (name == "/set") {
     rest.empty() ? print_settings() : set(rest);
   } else if (name == "/stats") {
@@ -177,8 +180,7 @@ ChatLoop::Next ChatLoop::command(const std::string& line) {
 
 /// What is no file of that kind is named, and the chat goes on.
 void ChatLoop::attach(const std::string& path, MediaKind kind) {
-  auto parts = kind == MediaKind::picture ? read_picture_file(*model_, path, budget_)
-                                          : read_sound_file(*model_, path);
+  auto parts = read_file(*model_, path, kind, budget_);
   if (!parts.ok()) {
     fmt::print(stderr, "{}\n", terminal_safe(parts.error().message));
     return;

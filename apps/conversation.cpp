@@ -20,7 +20,8 @@ Result<MediaPrompt> Conversation::add_user(const std::string& user, std::vector<
   }
   n_before_user_ = tokens_.size();
   if (!media.empty()) {
-    return Error{ErrorCode::unsupported, "pictures and sounds need chat turns, not plain text"};
+    return Error{ErrorCode::unsupported,
+                 "pictures, sounds and videos need chat turns, not plain text"};
   }
   // Without turns the system text is the beginning of the text.
   const bool is_first = tokens_.empty();
@@ -46,7 +47,8 @@ std::vector<Part> Conversation::drop_user() {
   } else if (!messages_.empty() && messages_.back().role == Role::user) {
     parts = std::move(messages_.back().parts);
     messages_.pop_back();
-    std::erase_if(parts, [](const Part& part) { return std::holds_alternative<std::string>(part); });
+    std::erase_if(parts,
+                  [](const Part& part) { return std::holds_alternative<std::string>(part); });
   }
   return parts;
 }

@@ -270,9 +270,15 @@ int kl(EvalArguments arguments) {
 Result<std::vector<float>> embed_all(const Model& model, const std::vector<Part>& parts) {
   std::vector<float> rows;
   for (const Part& part : parts) {
-    const auto* picture = std::get_if<Picture>(&part);
-    const auto more =
-        picture != nullptr ? embed(model, *picture) : embed(model, std::get<Sound>(part));
+    const auto more = std::visit(
+        [&](const auto& media) -> Result<std::vector<float>> {
+          if constexpr (std::is_same_v<std::decay_t<decltype(media)>, std::string>) {
+            return std::vector<float>();
+          } else {
+            return embed(model, media);
+          }
+        },
+        part);
     if (!more.ok()) return more.error();
     rows.insert(rows.end(), more->begin(), more->end());
   }
@@ -280,7 +286,10 @@ Result<std::vector<float>> embed_all(const Model& model, const std::vector<Part>
 }
 
 int embeddings(const EvalArguments& arguments) {
-  if (!arguments.media.any()) return fail_usage("name a picture (--image) or a sound (--audio)");
+  if (!arguments.media.any()) {
+    return fail_usage("name a picture (--image), a sound (--audio) or a video (--video)");
+  }
+  if (const Status status = check_files(arguments.media); !status.ok()) return fail(status.error());
   auto model = open_model(arguments.model);
   if (!model.ok()) return fail(model.error());
   const auto parts = read_media(**model, arguments.media);
@@ -334,7 +343,7 @@ void add_eval(CLI::App& app, int& result) {
   add_sampling_options(ids, arguments->sampling);
   add_draft_options(ids, arguments->drafts);
   CLI::App& media =
-      *eval.add_subcommand("embed", "float32 [n_tokens, width] of pictures and sounds");
+      *eval.add_subcommand("embed", "float32 [n_tokens, width] of pictures, sounds and videos");
   add_model_options(media, arguments->model, /*with_context=*/false);
   add_media_options(media, arguments->media);
   media.add_option("-o,--output", arguments->output, "the file to write")

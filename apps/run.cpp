@@ -88,6 +88,7 @@ int run(const RunArguments& arguments) {
   if (!prompt->has_value() && arguments.json) {
     return fail_usage("--json needs a prompt: PROMPT, -p, -f or stdin");
   }
+  if (const Status status = check_files(arguments.media); !status.ok()) return fail(status.error());
   auto model = open_model(arguments.model);
   if (!model.ok()) return fail(model.error());
   auto session = open_session(**model, arguments.model);

@@ -13,7 +13,7 @@ for group in "$@"; do
   case "$group" in
     test)  # chromium brings SwiftShader, a second CPU driver
       packages+=(libgtest-dev libgmock-dev googletest spirv-tools vulkan-validationlayers chromium
-                 g++-mingw-w64-x86-64-posix wine wine64) ;;
+                 g++-mingw-w64-x86-64-posix wine wine64 ffmpeg) ;;
     slow) packages+=(clang) ;;
     *) echo "install.sh: unknown group '$group' (test, slow)" >&2; exit 2 ;;
   esac

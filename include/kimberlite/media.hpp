@@ -1,4 +1,5 @@
-// Pictures and sounds in a conversation: from files, or as patches of pixels and frames of samples.
+// Pictures, sounds and videos in a conversation: from files, or as patches of pixels and frames of
+// samples.
 //
 //   auto picture = kimberlite::read_picture(model, "photo.jpg");
 //   kimberlite::MediaMessage question{kimberlite::Role::user, {*picture, "What is this?"}};
@@ -34,7 +35,16 @@ struct Sound {
   std::vector<float> frames;  // [n, 640], each from -1 to 1; zeros behind the last sample
 };
 
-using Part = std::variant<std::string, Picture, Sound>;
+/// A video: pictures of one size, and when each is shown.
+struct Video {
+  struct Frame {
+    double seconds = 0;  // from the beginning
+    Picture picture;
+  };
+  std::vector<Frame> frames;
+};
+
+using Part = std::variant<std::string, Picture, Sound, Video>;
 
 struct MediaMessage {
   Role role = Role::user;
@@ -52,7 +62,7 @@ struct MediaSupport {
 };
 [[nodiscard]] MediaSupport media_support(const Model& model);
 
-enum class MediaKind : uint8_t { none, picture, sound };
+enum class MediaKind : uint8_t { none, picture, sound, video };
 /// What a file holds, by its content; none too where it cannot be read.
 [[nodiscard]] MediaKind find_media_kind(const std::string& path);
 
@@ -69,6 +79,11 @@ Result<Picture> read_picture(const Model& model, const std::string& path,
 /// A WAV, FLAC, OGG, MP3 or AIFF file of any rate and number of channels, in pieces of at most 30 s
 /// that are cut where it is quiet. Errors: as read_picture.
 Result<std::vector<Sound>> read_sound(const Model& model, const std::string& path);
+
+/// Up to 32 frames of a video file at even distances, each of at most 70 tokens. Needs the programs
+/// ffmpeg and ffprobe in PATH. Errors: as read_picture; unsupported too where they are not found.
+Result<Video> read_video(const Model& model, const std::string& path,
+                         const Progress& progress = {});
 
 /// Tokens, and what stands in the place of some of them. A value; copies share the embeddings.
 class MediaPrompt {
@@ -94,6 +109,8 @@ class MediaPrompt {
 /// What a picture or sound is to the model: [n_tokens, width]. Errors: as encode_media_chat.
 Result<std::vector<float>> embed(const Model& model, const Picture& picture);
 Result<std::vector<float>> embed(const Model& model, const Sound& sound);
+/// Of all its frames, one after the other.
+Result<std::vector<float>> embed(const Model& model, const Video& video);
 
 /// The prompt of a conversation, ready for the model's turn. Control tokens around media are added
 /// here; text can never stand for them. Errors: unsupported (no projector, or none of that kind;

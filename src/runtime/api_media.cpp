@@ -4,6 +4,7 @@
 #include "base/mapped_file.hpp"
 #include "media/frames.hpp"
 #include "media/patches.hpp"
+#include "media/video.hpp"
 #include "runtime/api.hpp"
 
 namespace kimberlite {
@@ -49,6 +50,8 @@ class MessageMaker {
         out.parts.emplace_back(*text);
       } else if (const auto* picture = std::get_if<Picture>(&part)) {
         KL_TRY(add(*picture, text::MediaKind::picture, out));
+      } else if (const auto* video = std::get_if<Video>(&part)) {
+        KL_TRY(add(*video, out));
       } else {
         KL_TRY(add(std::get<Sound>(part), text::MediaKind::sound, out));
       }
@@ -65,6 +68,17 @@ class MessageMaker {
     return {};
   }
 
+  Status add(const Video& video, text::Message& out) {
+    text::VideoSlot slot;
+    for (const Video::Frame& frame : video.frames) {
+      KL_ASSIGN(Soft soft, compute(engine_, frame.picture));
+      slot.frames.push_back({media::time_text(frame.seconds), soft->n});
+      embedded_.push_back(std::move(soft));
+    }
+    out.parts.emplace_back(std::move(slot));
+    return {};
+  }
+
   runtime::Engine& engine_;  // Borrowed, like the next.
   std::vector<Soft>& embedded_;
 };
@@ -75,6 +89,7 @@ MediaKind find_media_kind(const std::string& path) {
   const auto file = MappedFile::open(path);
   if (!file.ok()) return MediaKind::none;
   if (media::find_image_type(file->bytes(), path).ok()) return MediaKind::picture;
+  if (media::is_video(file->bytes())) return MediaKind::video;
   return media::find_audio_type(file->bytes(), path).ok() ? MediaKind::sound : MediaKind::none;
 }
 
@@ -100,6 +115,22 @@ Result<std::vector<Sound>> read_sound(const Model& model, const std::string& pat
     pieces.push_back({media::make_frames(piece).values});
   }
   return pieces;
+}
+
+Result<Video> read_video(const Model& model, const std::string& path, const Progress& progress) {
+  KL_TRY(check_projector(Access::engine(model)));
+  const auto on_frame = [&](size_t n, size_t of) {
+    if (progress) progress(path, static_cast<double>(n) / static_cast<double>(of));
+  };
+  KL_ASSIGN(media::Video read,
+            media::read_video_file(path, {.budget = media::kFrameBudget}, on_frame));
+  Video video;
+  for (media::VideoFrame& frame : read.frames) {
+    media::Patches& patches = frame.patches;
+    video.frames.push_back(
+        {frame.seconds, Picture{patches.n_x, patches.n_y, std::move(patches.values)}});
+  }
+  return video;
 }
 
 MediaPrompt Access::make_prompt(runtime::Prompt prompt) {
@@ -143,6 +174,15 @@ Result<std::vector<float>> embed(const Model& model, const Picture& picture) {
 Result<std::vector<float>> embed(const Model& model, const Sound& sound) {
   KL_ASSIGN(const Soft soft, compute(Access::engine(model), sound));
   return soft->rows;
+}
+
+Result<std::vector<float>> embed(const Model& model, const Video& video) {
+  std::vector<float> rows;
+  for (const Video::Frame& frame : video.frames) {
+    KL_ASSIGN(const Soft soft, compute(Access::engine(model), frame.picture));
+    rows.insert(rows.end(), soft->rows.begin(), soft->rows.end());
+  }
+  return rows;
 }
 
 Result<MediaPrompt> encode_media_chat(const Model& model,

@@ -16,6 +16,7 @@ struct MediaPieces {
 };
 constexpr MediaPieces kPicture{"<|image>", "<|image|>", "<image|>"};
 constexpr MediaPieces kSound{"<|audio>", "<|audio|>", "<audio|>"};
+constexpr MediaPieces kFrame{"<|image>", "<|video|>", "<image|>"};
 
 std::string_view name_of(Role role) {
   switch (role) {
@@ -67,13 +68,16 @@ Result<ChatFormat> ChatFormat::make(const Tokenizer& tokenizer) {
   format.think_ = tokenizer.find_special("<|think|>");
   format.channel_begin_ = tokenizer.find_special(kChannelBegin);
   format.channel_end_ = tokenizer.find_special(kChannelEnd);
-  const auto find_media = [&](const MediaPieces& pieces) {
-    return MediaTokens{tokenizer.find_special(pieces.begin),
-                       tokenizer.find_special(pieces.placeholder),
-                       tokenizer.find_special(pieces.end)};
+  const auto find_media = [&](const MediaPieces& pieces) -> Result<MediaTokens> {
+    MediaTokens tokens;
+    KL_ASSIGN(tokens.begin, require(tokenizer, pieces.begin));
+    KL_ASSIGN(tokens.placeholder, require(tokenizer, pieces.placeholder));
+    KL_ASSIGN(tokens.end, require(tokenizer, pieces.end));
+    return tokens;
   };
   format.picture_ = find_media(kPicture);
   format.sound_ = find_media(kSound);
+  format.frame_ = find_media(kFrame);
   return format;
 }
 
@@ -125,27 +129,41 @@ Status ChatFormat::add_content(PromptBuilder& prompt, const Message& message,
                                std::vector<uint32_t>& media) const {
   if (message.parts.empty()) prompt.add_text(content_of(message.role, message.text));
   for (const auto& part : message.parts) {
-    if (const auto* slot = std::get_if<MediaSlot>(&part)) {
-      KL_TRY(add_slot(prompt, *slot, media));
+    if (const auto* text = std::get_if<std::string>(&part)) {
+      prompt.add_text(content_of(message.role, *text));
+    } else if (const auto* video = std::get_if<VideoSlot>(&part)) {
+      KL_TRY(add_part(prompt, *video, media));
     } else {
-      prompt.add_text(content_of(message.role, std::get<std::string>(part)));
+      KL_TRY(add_part(prompt, std::get<MediaSlot>(part), media));
     }
   }
   return {};
 }
 
-Status ChatFormat::add_slot(PromptBuilder& prompt, const MediaSlot& slot,
+Status ChatFormat::add_placeholders(PromptBuilder& prompt, const Result<MediaTokens>& tokens,
+                                    uint32_t n, std::vector<uint32_t>& media) {
+  if (!tokens.ok()) return tokens.error();
+  KL_TRY(prompt.add_control(tokens->begin));
+  media.push_back(prompt.n_tokens());
+  for (uint32_t i = 0; i < n; ++i) KL_TRY(prompt.add_control(tokens->placeholder));
+  return prompt.add_control(tokens->end);
+}
+
+Status ChatFormat::add_part(PromptBuilder& prompt, const MediaSlot& slot,
                             std::vector<uint32_t>& media) const {
   const bool is_picture = slot.kind == MediaKind::picture;
-  const MediaTokens& tokens = is_picture ? picture_ : sound_;
-  const MediaPieces& pieces = is_picture ? kPicture : kSound;
-  if (!tokens.begin) return missing(pieces.begin);
-  if (!tokens.placeholder) return missing(pieces.placeholder);
-  if (!tokens.end) return missing(pieces.end);
-  KL_TRY(prompt.add_control(*tokens.begin));
-  media.push_back(prompt.n_tokens());
-  for (uint32_t i = 0; i < slot.n_tokens; ++i) KL_TRY(prompt.add_control(*tokens.placeholder));
-  return prompt.add_control(*tokens.end);
+  return add_placeholders(prompt, is_picture ? picture_ : sound_, slot.n_tokens, media);
+}
+
+Status ChatFormat::add_part(PromptBuilder& prompt, const VideoSlot& video,
+                            std::vector<uint32_t>& media) const {
+  for (size_t i = 0; i < video.frames.size(); ++i) {
+    if (i > 0) prompt.add_text(" ");
+    prompt.add_text(video.frames[i].time);
+    prompt.add_text(" ");
+    KL_TRY(add_placeholders(prompt, frame_, video.frames[i].n_tokens, media));
+  }
+  return {};
 }
 
 Status ChatFormat::add_turns(PromptBuilder& prompt, std::span<const Message> messages,

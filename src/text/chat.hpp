@@ -31,14 +31,23 @@ struct MediaSlot {
   uint32_t n_tokens;
 };
 
+/// A video in a message: the time of each frame, then the frame as a picture.
+struct VideoSlot {
+  struct Frame {
+    std::string time;  // "mm:ss"
+    uint32_t n_tokens;
+  };
+  std::vector<Frame> frames;
+};
+
 struct Message {
   Role role;
   std::string text;
   /// Instead of `text` where there are any: texts and media in their order.
-  std::vector<std::variant<std::string, MediaSlot>> parts{};
+  std::vector<std::variant<std::string, MediaSlot, VideoSlot>> parts{};
 };
 
-/// A prompt, and where each picture and sound begins: the position of its first placeholder.
+/// A prompt, and where each picture, sound and frame begins: the position of its first placeholder.
 struct RenderedChat {
   std::vector<int32_t> tokens;
   std::vector<uint32_t> media;
@@ -74,10 +83,12 @@ class ChatFormat {
  private:
   /// Control tokens around and in the place of one kind of media.
   struct MediaTokens {
-    std::optional<int32_t> begin;
-    std::optional<int32_t> placeholder;
-    std::optional<int32_t> end;
+    int32_t begin = kNoToken;
+    int32_t placeholder = kNoToken;
+    int32_t end = kNoToken;
   };
+  static Status add_placeholders(PromptBuilder& prompt, const Result<MediaTokens>& tokens,
+                                 uint32_t n, std::vector<uint32_t>& media);
   explicit ChatFormat(const Tokenizer& tokenizer) : tokenizer_(&tokenizer) {}
 
   Status add_system_turn(PromptBuilder& prompt, const Message* message, bool thinking,
@@ -86,7 +97,10 @@ class ChatFormat {
                    std::vector<uint32_t>& media) const;
   Status add_content(PromptBuilder& prompt, const Message& message,
                      std::vector<uint32_t>& media) const;
-  Status add_slot(PromptBuilder& prompt, const MediaSlot& slot, std::vector<uint32_t>& media) const;
+  /// What stands for a part of a message goes to `media`, in order.
+  Status add_part(PromptBuilder& prompt, const MediaSlot& slot, std::vector<uint32_t>& media) const;
+  Status add_part(PromptBuilder& prompt, const VideoSlot& video,
+                  std::vector<uint32_t>& media) const;
   Status add_generation_prompt(PromptBuilder& prompt, bool primed) const;
 
   const Tokenizer* tokenizer_;  // Borrowed from the model.
@@ -97,8 +111,10 @@ class ChatFormat {
   std::optional<int32_t> think_;
   std::optional<int32_t> channel_begin_;
   std::optional<int32_t> channel_end_;
-  MediaTokens picture_;
-  MediaTokens sound_;
+  // An error says which piece is missing.
+  Result<MediaTokens> picture_ = MediaTokens{};
+  Result<MediaTokens> sound_ = MediaTokens{};
+  Result<MediaTokens> frame_ = MediaTokens{};
 };
 
 /// A model's text without its thoughts: everything from <|channel> to <channel|> goes, then white

@@ -1,9 +1,11 @@
-"""Pictures and sounds: files on disk, files dropped into a chat, and files that are none."""
+"""Pictures, sounds and videos: files on disk, files dropped into a chat, and files that are none."""
 
 import math
 import os
 import pathlib
+import shutil
 import struct
+import subprocess
 import tempfile
 import unittest
 import wave
@@ -48,6 +50,12 @@ def beeps(path, n, hertz=1400, rate=22050):
         file.setsampwidth(2)
         file.setframerate(rate)
         file.writeframes(struct.pack(f"<{len(samples)}h", *samples))
+
+
+def film(picture, path, n):
+    """The same picture n times, without loss."""
+    subprocess.run(["ffmpeg", "-v", "error", "-nostdin", "-loop", "1", "-r", "2", "-i", picture,
+                    "-frames:v", str(n), "-c:v", "ffv1", "-pix_fmt", "gbrp", path], check=True)
 
 
 class Media(cli_test.CliTest):
@@ -114,6 +122,40 @@ class Media(cli_test.CliTest):
         self.assertEqual(out.read_bytes()[len(red):], red)
         self.fails(1, "eval", "embed", "-o", out, says=["--image"])
 
+    @unittest.skipUnless(shutil.which("ffmpeg"), "no ffmpeg in PATH")
+    def test_videos(self):
+        clip = self.folder / "three frames.mkv"
+        film(self.red, clip, 3)
+        words = self.folder / "words.mp4"
+        words.write_text("nothing to see")
+        out = self.folder / "frames.bin"
+        self.ok("eval", "embed", "--video", clip, "--image", self.red, "-o", out)
+        rows = out.read_bytes()
+        n = len(rows) // 4
+        self.assertEqual(n, 64 * 192 * 4)  # three frames and the picture, each of 64 tokens
+        self.assertEqual(rows, rows[:n] * 4)
+
+        def tokens(*options):
+            out = self.ok_json("run", "-p", "Hi", "-n", 1, "--json", *options)
+            return out["timings"]["prompt_tokens"]
+
+        none, one, two = tokens(), tokens("--video", clip), tokens("--video", clip, "--video", clip)
+        self.assertGreaterEqual(one - none, 3 * (64 + 2 + 1))  # and the times
+        self.assertLess(one - none, 3 * (64 + 2 + 12))
+        self.assertAlmostEqual(two - one, one - none, delta=2)
+        ask = ["run", "-p", "Hi", "--video"]
+        done = cli_test.run(*ask, words)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn(b"words.mp4: ffprobe: ", done.stderr)
+        done = cli_test.run(*ask, clip, env={**os.environ, "PATH": "/nowhere"})
+        self.assertEqual(done.returncode, 2)
+        self.assertIn(b"which is not in PATH", done.stderr)
+
+    def test_missing_files_are_named_at_once(self):
+        for option in ("--image", "--audio", "--video"):
+            self.fails(2, "run", "no model either", "-p", "Hi", option, "none.bin",
+                       says=["none.bin: there is no such file"])
+
     def test_bench_of_a_picture(self):
         pebble = cli_test.SOURCE / "tools" / "pebble" / "model" / "pebble-Q8_0.gguf"
         bench = ["bench", pebble, "-p", 8, "-n", 0, "-r", 1, "--n-picture"]
@@ -153,6 +195,9 @@ class MediaChat(cli_test.Terminal):
             self.expect(b">>> ")
             self.type(f"/image {folder}/words.png\n".encode())
             self.expect(b'starts with "nothing to s"')
+            self.expect(b">>> ")
+            self.type(f"/video {folder}/none.mp4\n".encode())
+            self.expect(b"none.mp4: cannot open")
             self.expect(b">>> ")
             self.type(f"What colour is it? '{red}'\n".encode())
             self.expect(b"It is red.")

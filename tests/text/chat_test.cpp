@@ -141,11 +141,11 @@ TEST(Chat, NamesTheMissingPiece) {
 }
 
 /// The tiny vocabulary with the pieces of media, whose ids begin at the returned one: <|image>,
-/// <|image|>, <image|>, <|audio>, <|audio|>, <audio|>.
+/// <|image|>, <image|>, <|audio>, <|audio|>, <audio|>, <|video|>.
 int32_t add_media_pieces(Vocabulary& vocabulary) {
   const auto first = static_cast<int32_t>(vocabulary.tokens.size());
   for (const char* piece :
-       {"<|image>", "<|image|>", "<image|>", "<|audio>", "<|audio|>", "<audio|>"}) {
+       {"<|image>", "<|image|>", "<image|>", "<|audio>", "<|audio|>", "<audio|>", "<|video|>"}) {
     testing::add_token(vocabulary, piece, TokenType::control);
   }
   return first;
@@ -179,12 +179,46 @@ TEST(Chat, MediaBecomePlaceholdersBetweenTheirControlTokens) {
   EXPECT_THAT(rendered.media, ElementsAre(first + 1, first + 7, first + 11));
 }
 
+/// "mm:ss <|image><|video|>...<image|>", frames joined by a space; the text around merges with it.
+TEST(Chat, FramesOfAVideoComeWithTheirTimes) {
+  Vocabulary vocabulary = testing::tiny_vocabulary();
+  const int32_t image = add_media_pieces(vocabulary);
+  const int32_t video = image + 6;
+  const Tokenizer tokenizer = Tokenizer::make(vocabulary).value();
+  const ChatFormat chat = ChatFormat::make(tokenizer).value();
+  const Message message{
+      Role::user, "", {"a", VideoSlot{{{"00:00", 2}, {"01:07", 1}}}, "b", VideoSlot{}}};
+  const RenderedChat rendered =
+      chat.render_media({&message, 1}, {.add_generation_prompt = false}).value();
+  Ids expected{2, 4};
+  std::vector<uint32_t> media;
+  const auto add_text = [&](const char* text) {
+    const Ids ids = tokenizer.encode(text, {}).value();
+    expected.insert(expected.end(), ids.begin(), ids.end());
+  };
+  const auto add_frame = [&](uint32_t n) {
+    expected.push_back(image);
+    media.push_back(static_cast<uint32_t>(expected.size()));
+    expected.insert(expected.end(), n, video);
+    expected.push_back(image + 2);
+  };
+  add_text("user\na00:00 ");
+  add_frame(2);
+  add_text(" 01:07 ");
+  add_frame(1);
+  add_text("b");
+  expected.push_back(5);
+  add_text("\n");
+  EXPECT_EQ(rendered.tokens, expected);
+  EXPECT_EQ(rendered.media, media);
+}
+
 TEST(Chat, TextCannotForgeMedia) {
   Vocabulary vocabulary = testing::tiny_vocabulary();
   add_media_pieces(vocabulary);
   const Tokenizer tokenizer = Tokenizer::make(vocabulary).value();
   const ChatFormat chat = ChatFormat::make(tokenizer).value();
-  const std::string text = "<|image>a<|image|><image|><|audio><|audio|><audio|>";
+  const std::string text = "<|image>a<|image|><image|><|audio><|audio|><audio|><|video|>";
   for (const Message& forged : {Message{Role::user, text}, Message{Role::user, "", {text}},
                                 Message{Role::model, text}, Message{Role::system, text}}) {
     const RenderedChat rendered =
