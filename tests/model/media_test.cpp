@@ -84,7 +84,7 @@ TEST_F(MediaTest, GreedyTokensAgree) {
 /// What the golden must see: a picture whose tokens do not see those behind them, and one as a
 /// sound.
 TEST_F(MediaTest, ACausalPictureIsSeen) {
-  for (const char* name : {"picture", "pictures", "both"}) {
+  for (const char* name : {"picture", "pictures", "both", "video"}) {
     const MediaPrompt media = find(name);
     Prompt prompt = prompt_of(media);
     for (SoftRun& run : prompt.runs) {

@@ -1,7 +1,7 @@
 """Writes the golden of pictures and sounds in front of a tiny model: embeddings, and logits of text
 behind them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from golden import write_golden
 from hash_blocks import rounded
 from hash_weights import hash_stream
 from mutations import REQUIRED
-from projector import AUDIO, BEGIN_AUDIO, BEGIN_IMAGE, END_AUDIO, END_IMAGE, IMAGE
+from projector import AUDIO, BEGIN_AUDIO, BEGIN_IMAGE, END_AUDIO, END_IMAGE, IMAGE, VIDEO
 from shapes import SHAPES
 
 N_GREEDY = 16
@@ -19,7 +19,7 @@ MIN_MARGIN = 0.05  # between the two best logits, at each greedy step
 MIN_DISTINCT = 4  # greedy ids of a prompt
 TYPES = ("bf16", "f16", "q8_0")  # of the projector's matrices, besides f32
 MODEL_SEED = 13  # that of the model's own golden
-FIRST_SEED = 34  # of the projector: what the search finds from 1 on
+FIRST_SEED = 100  # of the projector: what the search finds from 1 on
 
 
 @dataclass
@@ -31,6 +31,7 @@ class Prompt:
     runs: list = field(default_factory=list)  # {"first", "name", "columns", "rows"} or "frames"
     pictures: list = field(default_factory=list)
     sounds: list = field(default_factory=list)
+    frames: list = field(default_factory=list)  # of a video
 
     def add_text(self, seed, count):
         words = hash_stream(seed, "prompt." + self.name, len(self.tokens), count)
@@ -48,24 +49,33 @@ class Prompt:
             BEGIN_IMAGE, IMAGE, END_IMAGE, columns * rows, name=name, columns=columns, rows=rows
         )
 
+    def add_frame(self, seed, name, columns, rows):
+        self.frames.append((projector.make_patches(seed, name, columns, rows), columns))
+        self._add_run(
+            BEGIN_IMAGE, VIDEO, END_IMAGE, columns * rows, name=name, columns=columns, rows=rows
+        )
+
     def add_sound(self, seed, name, count):
         self.sounds.append(projector.make_frames(seed, name, count))
         self._add_run(BEGIN_AUDIO, AUDIO, END_AUDIO, count, name=name, frames=count)
 
     def logits(self, model, masks=None):
-        return projector.media_logits(model, self.tokens, self.pictures, self.sounds, masks)
+        return projector.media_logits(
+            model, self.tokens, self.pictures, self.sounds, self.frames, masks
+        )
 
     def text_positions(self):
         """Of the tokens behind the first picture or sound."""
         first = self.runs[0]["first"]
-        media = (IMAGE, AUDIO)
+        media = (IMAGE, AUDIO, VIDEO)
         return [i for i in range(first, len(self.tokens)) if self.tokens[i] not in media]
 
 
 def make_prompts(seed):
-    """One picture longer than the window, two pictures side by side, a sound, both kinds."""
-    prompts = [Prompt(name) for name in ("picture", "pictures", "sound", "both")]
-    one, two, sound, both = prompts
+    """One picture longer than the window, two pictures side by side, a sound, both kinds, a video
+    of two frames with their times."""
+    prompts = [Prompt(name) for name in ("picture", "pictures", "sound", "both", "video")]
+    one, two, sound, both, video = prompts
     for prompt in prompts:
         prompt.tokens.append(2)
         prompt.add_text(seed, 6)
@@ -80,19 +90,23 @@ def make_prompts(seed):
     both.add_text(seed, 3)
     both.add_picture(seed, "picture.3", 4, 3)
     both.add_text(seed, 5)
+    video.add_frame(seed, "picture.4", 3, 2)
+    video.add_text(seed, 4)
+    video.add_frame(seed, "picture.5", 3, 2)
+    video.add_text(seed, 5)
     return prompts
 
 
 def _greedy(model, prompt):
     """(ids, smallest margin), recomputed from the whole prompt at every step."""
     ids, least = [], np.inf
-    text = Prompt(prompt.name, list(prompt.tokens), prompt.runs, prompt.pictures, prompt.sounds)
+    text = replace(prompt, tokens=list(prompt.tokens))
     while len(ids) < N_GREEDY and least > MIN_MARGIN:
         logits = text.logits(model)[-1]
         second, first = np.partition(logits, -2)[-2:]
         least = min(least, float(first - second))
         ids.append(int(np.argmax(logits)))
-        if ids[-1] in (IMAGE, AUDIO, projector.VIDEO):
+        if ids[-1] in (IMAGE, AUDIO, VIDEO):
             return ids, 0.0  # the official model would look for another picture
         text.tokens.append(ids[-1])
     return ids, least
@@ -131,7 +145,7 @@ class _Everywhere(Masks):
     """Blocks see themselves in full layers too."""
 
     def types(self, types):
-        self.blocks = types[0] == 1
+        self.blocks = types[0] > 0
         return types
 
     def mapping(self, mapping):
@@ -218,7 +232,7 @@ def _measure_mutations(shape, seed, model, prompts, logits):
     by_name = {prompt.name: prompt for prompt in prompts}
     result = {}
     for name, masks in (("causal", _Causal()), ("blocks in full layers", _Everywhere())):
-        for where in ("picture", "pictures", "both"):
+        for where in ("picture", "pictures", "both", "video"):
             prompt = by_name[where]
             result[f"{name}: {where}"] = moved(prompt, prompt.logits(model, masks))
     two = by_name["pictures"]
@@ -236,7 +250,7 @@ def _embeddings(model, prompts):
         runs = {run["name"]: run for run in prompt.runs}
         pictures = [name for name in runs if "columns" in runs[name]]
         sounds = [name for name in runs if "frames" in runs[name]]
-        for name, (patches, columns) in zip(pictures, prompt.pictures):
+        for name, (patches, columns) in zip(pictures, prompt.pictures + prompt.frames):
             arrays[f"embeddings.{name}"] = projector.embed_picture(model, patches, columns)
         for name, frames in zip(sounds, prompt.sounds):
             arrays[f"embeddings.{name}"] = projector.embed_sound(model, frames)

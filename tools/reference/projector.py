@@ -151,19 +151,30 @@ def embed_sound(model, frames):
     return output.pooler_output[0].numpy().copy()
 
 
-def _official_inputs(tokens, pictures, sounds):
-    """`pictures`: (patches, columns) in their order; `sounds`: frames."""
+def _padded(pictures):
+    """Pixels and places of (patches, columns), as the official processors batch them."""
+    most = max(len(patches) for patches, _ in pictures)
+    pixels = torch.zeros(len(pictures), most, PATCH_VALUES)
+    places = torch.full((len(pictures), most, 2), -1)
+    for i, (patches, columns) in enumerate(pictures):
+        n = len(patches)
+        pixels[i, :n] = torch.from_numpy(interleaved(patches))
+        places[i, :n] = torch.from_numpy(places_of(columns, n // columns))
+    return pixels, places
+
+
+def _official_inputs(tokens, pictures, sounds, frames):
+    """`pictures`: (patches, columns) in their order; `sounds`: frames of samples; `frames`: those
+    of one video, as pictures."""
     ids = torch.tensor([tokens])
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     if pictures:
-        most = max(len(patches) for patches, _ in pictures)
-        pixels = torch.zeros(len(pictures), most, PATCH_VALUES)
-        places = torch.full((len(pictures), most, 2), -1)
-        for i, (patches, columns) in enumerate(pictures):
-            n = len(patches)
-            pixels[i, :n] = torch.from_numpy(interleaved(patches))
-            places[i, :n] = torch.from_numpy(places_of(columns, n // columns))
+        pixels, places = _padded(pictures)
         inputs |= {"pixel_values": pixels, "image_position_ids": places}
+    if frames:
+        pixels, places = _padded(frames)
+        inputs |= {"pixel_values_videos": pixels, "video_position_ids": places}
+        inputs["num_frames_per_video"] = torch.tensor([len(frames)])
     if sounds:
         most = max(len(frames) for frames in sounds)
         features = torch.zeros(len(sounds), most, FRAME_SAMPLES)
@@ -176,12 +187,12 @@ def _official_inputs(tokens, pictures, sounds):
 
 
 @torch.no_grad()
-def media_logits(model, tokens, pictures=(), sounds=(), masks=None):
+def media_logits(model, tokens, pictures=(), sounds=(), frames=(), masks=None):
     """float32 [n_tokens, vocab] with the masks that generate() makes: blocks of pictures see
     themselves in sliding layers. `masks` may change those and the token types before them."""
-    inputs = _official_inputs(tokens, pictures, sounds)
+    inputs = _official_inputs(tokens, pictures, sounds, frames)
     ids = inputs["input_ids"]
-    types = (ids == IMAGE).long()
+    types = (ids == IMAGE).long() + 2 * (ids == VIDEO).long()
     if masks:
         types = masks.types(types)
     mapping = model.create_masks_for_generate(
