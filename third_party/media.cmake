@@ -47,5 +47,3 @@ kimberlite_media_library(SNDFILE FOR "sounds" PACKAGE libsndfile1-dev HEADER snd
                          LIBRARIES sndfile)
 kimberlite_media_library(SAMPLERATE FOR "sounds of other rates than 16 kHz"
                          PACKAGE libsamplerate0-dev HEADER samplerate.h LIBRARIES samplerate)
-kimberlite_media_library(OPENSSL FOR "hashes of pictures and sounds" PACKAGE libssl-dev
-                         HEADER openssl/evp.h LIBRARIES crypto)

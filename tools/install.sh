@@ -8,7 +8,7 @@ set -euo pipefail
 
 packages=(g++ cmake ninja-build ccache python3 libvulkan-dev libvulkan-volk-dev glslc libfmt-dev
           nlohmann-json3-dev libcli11-dev libedit-dev libvulkan1 mesa-vulkan-drivers
-          libpng-dev libjpeg-dev libwebp-dev libstb-dev libsndfile1-dev libsamplerate0-dev libssl-dev)
+          libpng-dev libjpeg-dev libwebp-dev libstb-dev libsndfile1-dev libsamplerate0-dev)
 for group in "$@"; do
   case "$group" in
     test)  # chromium brings SwiftShader, a second CPU driver

@@ -292,18 +292,19 @@ Status Session::record_rounds(const GenerateRequest& request) {
 /// What may be drawn at the pending token and behind each draft, until a draft may not come: what
 /// is drawn behind that one is of no use.
 void Session::write_masks(uint32_t n_drafts, const TokenMask& mask) {
-  std::vector<int32_t> tokens = now_.tokens;
+  const size_t n_tokens = now_.tokens.size();
   for (uint32_t column = 0;; ++column) {
     const std::span<uint32_t> allowed = sequence_.mask(column);
     std::ranges::fill(allowed, 0);
-    mask(tokens, allowed);
-    if (column == n_drafts) return;
+    mask(now_.tokens, allowed);
+    if (column == n_drafts) break;
     const std::optional<int32_t> draft = sequence_.read_draft(column);
-    if (!draft) return;
+    if (!draft) break;
     const auto id = static_cast<uint32_t>(*draft);
-    if ((allowed[id / 32] >> (id % 32) & 1) == 0) return;
-    tokens.push_back(*draft);
+    if ((allowed[id / 32] >> (id % 32) & 1) == 0) break;
+    now_.tokens.push_back(*draft);
   }
+  now_.tokens.resize(n_tokens);  // the drafts were guesses
 }
 
 /// A plain step without drafts, a round with them: one submission either way, or, where the host

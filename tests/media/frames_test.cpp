@@ -6,8 +6,6 @@
 #include <cmath>
 #include <random>
 
-#include "media/content_hash.hpp"
-
 namespace kimberlite::media {
 namespace {
 
@@ -78,33 +76,6 @@ TEST(SplitAudio, SilenceAndNoiseWithoutGapsAreCutToo) {
   EXPECT_GE(ends(std::vector<float>(size_t{100} * kSampleRate, 0.0f)).size(), 4u);
   EXPECT_GE(ends(speech(100, {}, 0)).size(), 4u);
   EXPECT_EQ(ends(std::vector<float>(size_t{30} * kSampleRate + 1, 0.0f)).size(), 2u);
-}
-
-TEST(ContentHash, TellsContentsApart) {
-  Patches patches;
-  patches.n_x = 2;
-  patches.n_y = 1;
-  patches.values.assign(2 * 768, 0.5f);
-  const auto first = content_hash(patches);
-  if (!first) GTEST_SKIP() << "no OpenSSL in this build";
-  EXPECT_EQ(content_hash(patches), first);
-  std::swap(patches.n_x, patches.n_y);
-  EXPECT_NE(content_hash(patches), first);
-  std::swap(patches.n_x, patches.n_y);
-  patches.values[767] = 0.25f;
-  EXPECT_NE(content_hash(patches), first);
-  const std::vector<float> sound(640, 0.5f);
-  const auto second = content_hash(make_frames(sound));
-  EXPECT_TRUE(second.has_value());
-  EXPECT_NE(second, content_hash(make_frames(std::span(sound).first(639))));
-}
-
-TEST(ContentHash, IsSha256) {
-  // Of the bytes 02 00 00 00 | 00 00 00 00 | 00 00 00 00: kind, no frames.
-  const auto hash = content_hash(Frames{});
-  if (!hash) GTEST_SKIP() << "no OpenSSL in this build";
-  EXPECT_EQ((*hash)[0], 0xb7);
-  EXPECT_EQ((*hash)[31], 0xd5);
 }
 
 }  // namespace
