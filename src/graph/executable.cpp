@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <set>
 
 #include "shaders/modules.hpp"
@@ -74,40 +75,65 @@ Result<Executable> Executable::make(vk::Device& device, vk::PipelineCache& pipel
                  fmt::format("{}: needs {} bytes of scratch, has {}", options.name,
                              plan.scratch_bytes, scratch.n_bytes)};
   }
+  KL_CHECK(!options.timestamps || options.n_parts == 1, "timestamps of one command buffer");
   Executable executable(device);
   const auto n_nodes = static_cast<uint32_t>(graph.nodes().size());
-  KL_ASSIGN(vk::Recorder recorder,
-            vk::Recorder::begin(device, options.name, options.timestamps ? n_nodes + 1 : 0));
-  recorder.barrier(vk::Access::host, vk::Access::compute);
-  recorder.barrier(vk::Access::transfer, vk::Access::compute);
-  recorder.compute_barrier();
-  if (options.timestamps) recorder.timestamp(0);
-
-  for (uint32_t i = 0; i < n_nodes; ++i) {
-    const Node& node = graph.nodes()[i];
-    KL_ASSIGN(const vk::Pipeline* pipeline, pipelines.get(pipeline_spec(node, graph.caps())));
-    KL_ASSIGN(VkDescriptorSet set, executable.descriptors_.add(
-                                       *pipeline, bound_ranges(node, plan, scratch, graph.caps())));
-    if (plan.barrier_before[i]) {
-      if (options.omit_barrier != executable.n_barriers_) recorder.compute_barrier();
-      ++executable.n_barriers_;
-    }
-    record_node(recorder, node, *pipeline, set);
-    if (options.timestamps) recorder.timestamp(i + 1);
-    executable.nodes_.push_back(
-        {node.label, std::string(node.kernel->name), 0, node.bytes_touched});
-    executable.bytes_touched_ += node.bytes_touched;
+  const uint32_t n_parts = std::clamp(options.n_parts, 1u, std::max(n_nodes, 1u));
+  for (uint32_t part = 0; part < n_parts; ++part) {
+    const auto bound = [&](uint64_t i) { return static_cast<uint32_t>(i * n_nodes / n_parts); };
+    KL_TRY(executable.record(device, pipelines, graph, plan, scratch, options, bound(part),
+                             bound(part + 1)));
   }
   executable.n_dispatches_ = n_nodes;
-  recorder.barrier(vk::Access::compute, vk::Access::host);
-  recorder.barrier(vk::Access::compute, vk::Access::transfer);
-  KL_ASSIGN(executable.commands_, recorder.finish());
-  device.count_record();
   return executable;
 }
 
+/// The nodes first to last - 1. Barriers reach across command buffers in the order of submission,
+/// so a part begins with what its first node needs, as in the middle of another.
+Status Executable::record(vk::Device& device, vk::PipelineCache& pipelines, const Graph& graph,
+                          const Plan& plan, const vk::BufferRange& scratch,
+                          const ExecutableOptions& options, uint32_t first, uint32_t last) {
+  const auto n_nodes = static_cast<uint32_t>(graph.nodes().size());
+  KL_ASSIGN(vk::Recorder recorder,
+            vk::Recorder::begin(device, options.name, options.timestamps ? n_nodes + 1 : 0));
+  if (first == 0) {
+    recorder.barrier(vk::Access::host, vk::Access::compute);
+    recorder.barrier(vk::Access::transfer, vk::Access::compute);
+    recorder.compute_barrier();
+    if (options.timestamps) recorder.timestamp(0);
+  }
+  for (uint32_t i = first; i < last; ++i) {
+    const Node& node = graph.nodes()[i];
+    KL_ASSIGN(const vk::Pipeline* pipeline, pipelines.get(pipeline_spec(node, graph.caps())));
+    KL_ASSIGN(VkDescriptorSet set,
+              descriptors_.add(*pipeline, bound_ranges(node, plan, scratch, graph.caps())));
+    if (plan.barrier_before[i]) {
+      if (options.omit_barrier != n_barriers_) recorder.compute_barrier();
+      ++n_barriers_;
+    }
+    record_node(recorder, node, *pipeline, set);
+    if (options.timestamps) recorder.timestamp(i + 1);
+    nodes_.push_back({node.label, std::string(node.kernel->name), 0, node.bytes_touched});
+    bytes_touched_ += node.bytes_touched;
+  }
+  if (last == n_nodes) {
+    recorder.barrier(vk::Access::compute, vk::Access::host);
+    recorder.barrier(vk::Access::compute, vk::Access::transfer);
+  }
+  KL_ASSIGN(vk::CommandBuffer commands, recorder.finish());
+  handles_.push_back(commands.get());
+  parts_.push_back(std::move(commands));
+  device.count_record();
+  return {};
+}
+
+VkCommandBuffer Executable::commands() const {
+  KL_CHECK(handles_.size() == 1, "an executable of one part");
+  return handles_.front();
+}
+
 Result<std::vector<NodeTime>> Executable::node_times(const vk::Device& device) const {
-  KL_ASSIGN(const std::vector<double> stamps, commands_.read_timestamps(device));
+  KL_ASSIGN(const std::vector<double> stamps, parts_.front().read_timestamps(device));
   std::vector<NodeTime> times = nodes_;
   for (size_t i = 0; i < times.size() && i + 1 < stamps.size(); ++i) {
     times[i].microseconds = (stamps[i + 1] - stamps[i]) / 1000.0;

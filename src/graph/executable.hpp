@@ -1,8 +1,9 @@
-// Executable: a graph recorded once into a command buffer that is replayed as often as needed.
+// Executable: a graph recorded once into command buffers that are replayed as often as needed.
 #pragma once
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,9 @@ namespace kimberlite::graph {
 struct ExecutableOptions {
   std::string name = "graph";
   bool timestamps = false;  // one before the first and one after every node; costs time
+  /// Command buffers that the nodes are spread over, at most: what may be submitted apart where all
+  /// together would occupy the device for too long. One with timestamps.
+  uint32_t n_parts = 1;
   /// Leaves out the n-th barrier: only for the test that proves that barriers are needed.
   std::optional<uint32_t> omit_barrier;
 };
@@ -48,7 +52,10 @@ class Executable {
                                  const vk::BufferRange& scratch,
                                  const ExecutableOptions& options = {});
 
-  [[nodiscard]] VkCommandBuffer commands() const { return commands_.get(); }
+  /// All of it, where it has one part.
+  [[nodiscard]] VkCommandBuffer commands() const;
+  /// To be submitted in this order, in as many submissions as one likes.
+  [[nodiscard]] std::span<const VkCommandBuffer> parts() const { return handles_; }
   [[nodiscard]] uint32_t n_dispatches() const { return n_dispatches_; }
   [[nodiscard]] uint32_t n_barriers() const { return n_barriers_; }
   [[nodiscard]] uint64_t bytes_touched() const { return bytes_touched_; }
@@ -58,10 +65,14 @@ class Executable {
 
  private:
   explicit Executable(vk::Device& device) : descriptors_(device) {}
+  Status record(vk::Device& device, vk::PipelineCache& pipelines, const Graph& graph,
+                const Plan& plan, const vk::BufferRange& scratch, const ExecutableOptions& options,
+                uint32_t first, uint32_t last);
 
   vk::DescriptorArena descriptors_;
-  vk::CommandBuffer commands_;
-  std::vector<NodeTime> nodes_;  // labels; times are filled in by node_times
+  std::vector<vk::CommandBuffer> parts_;
+  std::vector<VkCommandBuffer> handles_;  // of parts_
+  std::vector<NodeTime> nodes_;           // labels; times are filled in by node_times
   uint32_t n_dispatches_ = 0;
   uint32_t n_barriers_ = 0;
   uint64_t bytes_touched_ = 0;

@@ -108,6 +108,7 @@ Result<const graph::Executable*> Passes::get(const PassKey& key) {
     options.name =
         fmt::format("{}-{}{}", end_name(key.end), key.n_columns, key.soft ? "-soft" : "");
     options.timestamps = key.profiled;
+    if (key.soft) options.n_parts = engine_->config().n_layers;
     KL_ASSIGN(graph::Executable executable,
               graph::Executable::make(engine_->device(), engine_->pipelines(), graph, plan, scratch,
                                       options));

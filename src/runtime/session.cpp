@@ -7,6 +7,8 @@
 #include <chrono>
 #include <limits>
 
+#include "base/numeric.hpp"
+
 namespace kimberlite::runtime {
 namespace {
 
@@ -134,9 +136,14 @@ Status Session::save_snapshot() {
   return snapshots_.save(n_cached_);
 }
 
-Status Session::run(const graph::Executable& executable) {
-  const VkCommandBuffer commands = executable.commands();
-  KL_ASSIGN(const uint64_t value, engine_->device().submit({&commands, 1}));
+Status Session::run(const graph::Executable& executable, uint32_t n_submissions) {
+  const std::span<const VkCommandBuffer> parts = executable.parts();
+  const size_t n_at_once = div_up<size_t>(parts.size(), n_submissions);
+  uint64_t value = 0;
+  for (size_t first = 0; first < parts.size(); first += n_at_once) {
+    const size_t n = std::min(n_at_once, parts.size() - first);
+    KL_ASSIGN(value, engine_->device().submit(parts.subspan(first, n)));
+  }
   return engine_->device().wait(value);
 }
 
@@ -150,7 +157,8 @@ Status Session::run_prefill(const Prompt& prompt, const PrefillStep& step) {
     const auto part = std::span(prompt.tokens).subspan(n_cached_, step.n_used);
     sequence_.write_columns(part, n_cached_, step.n_rows);
   }
-  return run(*pass);
+  // More rows than the limit are a picture's, which is never split: its pass is cut instead.
+  return run(*pass, div_up(step.n_rows, row_limit_));
 }
 
 Status Session::prefill(const Prompt& prompt, const std::function<void(double)>& progress) {

@@ -104,7 +104,8 @@ class Session {
   Status save_snapshot();
   Status prefill(const Prompt& prompt, const std::function<void(double)>& progress);
   Status run_prefill(const Prompt& prompt, const PrefillStep& step);
-  Status run(const graph::Executable& executable);
+  /// In one submission, or in so many at most.
+  Status run(const graph::Executable& executable, uint32_t n_submissions = 1);
   Result<StopReason> run_rounds(const GenerateRequest& request, Generated& out,
                                 const std::function<bool(int32_t)>& on_token);
   Status begin_generation(const GenerateRequest& request);

@@ -20,7 +20,8 @@ using graph::Tensor;
 class BarrierTest : public testing::GpuTest {
  protected:
   /// norm -> norm -> gate: two dependencies through scratch memory.
-  Graph chain() {
+  Graph chain() { return chain(poisoned(DType::f32, Shape{2, 64})); }
+  Graph chain(const Tensor& out) {
     constexpr uint64_t kWidth = 64;
     const Shape shape{2, kWidth};
     const Tensor weight = upload(random_values(kWidth, 1), Shape{kWidth});
@@ -29,7 +30,7 @@ class BarrierTest : public testing::GpuTest {
     const Tensor b = graph.transient("b", DType::f32, shape);
     add_rms_norm(graph, upload(random_values(2 * kWidth, 2), shape), weight, a, 1e-6f, "first");
     add_rms_norm(graph, a, weight, b, 1e-6f, "second");
-    add_geglu(graph, a, b, poisoned(DType::f32, shape), kWidth, "third");
+    add_geglu(graph, a, b, out, kWidth, "third");
     return graph;
   }
 
@@ -65,6 +66,20 @@ class BarrierTest : public testing::GpuTest {
 TEST_F(BarrierTest, ACompleteGraphIsClean) {
   run(chain());
   EXPECT_TRUE(take_messages().empty());
+}
+
+/// The same barriers, in command buffers that are submitted apart.
+TEST_F(BarrierTest, PartsComputeWhatTheWholeDoes) {
+  const Tensor whole = poisoned(DType::f32, Shape{2, 64});
+  run(chain(whole));
+  for (const uint32_t n_parts : {2u, 3u, 100u}) {
+    const Tensor out = poisoned(DType::f32, Shape{2, 64});
+    graph::ExecutableOptions options;
+    options.n_parts = n_parts;
+    run(chain(out), options);
+    EXPECT_EQ(download(out), download(whole)) << n_parts;
+    EXPECT_TRUE(take_messages().empty()) << n_parts;
+  }
 }
 
 TEST_F(BarrierTest, EveryMissingBarrierIsReported) {

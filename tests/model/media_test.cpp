@@ -200,6 +200,24 @@ TEST_F(MediaTest, WrappedRingsHoldALargePicture) {
             "picture 0 has 401 embeddings, at most 400 are possible");
 }
 
+/// A picture is one pass whatever its size; one with more rows than a submission may hold takes
+/// several.
+TEST_F(MediaTest, ALargePictureTakesSeveralSubmissions) {
+  const auto count = [&](uint32_t n_patches) {
+    const auto session = make(1024);
+    const uint32_t width = model_->engine().config().width;
+    const SoftTokens soft{
+        {3, 4}, n_patches, true, synthetic::make_media(1, "rows", n_patches * width, true)};
+    const Prompt prompt{std::vector<int32_t>(n_patches + 1, 7),
+                        {{0, std::make_shared<SoftTokens>(soft)}}};
+    const uint64_t before = model_->engine().device().counters().submits;
+    require_value(session->sync_prompt(prompt, {}));
+    return model_->engine().device().counters().submits - before;
+  };
+  // Rows come in multiples of 64 there, a submission holds 256; the snapshot behind is one more.
+  EXPECT_EQ(count(600) - count(100), 2u);
+}
+
 /// Drafters see the keys and values of pictures like any others, and change no token.
 TEST_F(MediaTest, DraftsChangeNoToken) {
   const std::string drafter = write_tiny("tiny12-drafter", 7, formats::GgmlType::f32);
