@@ -20,6 +20,9 @@ kimberlite_module(layer_norm_workgroup SOURCE layer_norm.comp DEFINES WORKGROUP_
 # embeddings of pictures and sounds among those of tokens
 kimberlite_module(soft_rows SOURCE soft_rows.comp)
 
+# values between bounds
+kimberlite_module(clip SOURCE clip.comp)
+
 # gated activation
 kimberlite_module(geglu SOURCE geglu.comp)
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "kernels/attention.hpp"
+#include "kernels/clip.hpp"
 #include "kernels/cluster_logits.hpp"
 #include "kernels/coded_types.hpp"
 #include "kernels/embed.hpp"
@@ -74,7 +75,7 @@ std::vector<const KernelDesc*> list_kernels() {
     const KernelDesc* embed = &embed_kernel(kind.type, kind.linear_class);
     if (std::find(all.begin(), all.end(), embed) == all.end()) all.push_back(embed);
   }
-  all.insert(all.end(), {&kExpertRoute, &kExpertTiles, &kClusterLogits, &kSoftRows});
+  all.insert(all.end(), {&kExpertRoute, &kExpertTiles, &kClusterLogits, &kSoftRows, &kClip});
   all.push_back(&kQuantAct);
   const auto sampling = sample_kernels();
   all.insert(all.end(), sampling.begin(), sampling.end());

@@ -287,7 +287,8 @@ Result<const formats::TensorInfo*> WeightTable::find(const std::string& name,
   return tensor;
 }
 
-Status WeightTable::add_floats(std::string name, uint32_t layer, uint64_t n) {
+Result<const formats::TensorInfo*> WeightTable::find_floats(const std::string& name,
+                                                            uint64_t n) const {
   KL_ASSIGN(const formats::TensorInfo* source, find(name, {n}));
   if (source->type != formats::GgmlType::f32 && source->type != formats::GgmlType::f16 &&
       source->type != formats::GgmlType::bf16) {
@@ -295,6 +296,11 @@ Status WeightTable::add_floats(std::string name, uint32_t layer, uint64_t n) {
                  fmt::format("{}: {}: expected f32, f16 or bf16, file has {}", file_->path(), name,
                              formats::traits(source->type).name)};
   }
+  return source;
+}
+
+Status WeightTable::add_floats(std::string name, uint32_t layer, uint64_t n) {
+  KL_ASSIGN(const formats::TensorInfo* source, find_floats(name, n));
   WeightEntry entry;
   entry.name = std::move(name);
   entry.layer = layer;

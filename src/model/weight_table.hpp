@@ -12,11 +12,16 @@
 #include "model/linear_policy.hpp"
 #include "vk/memory.hpp"
 
+namespace kimberlite::kernels {
+struct Bounds;
+}  // namespace kimberlite::kernels
+
 namespace kimberlite::model {
 
 class DrafterWeights;
 class ProjectorWeights;
 class Weights;
+struct ClippedLinearWeights;
 struct ClusterConfig;
 struct DrafterConfig;
 struct ExpertWeights;
@@ -99,6 +104,12 @@ class WeightTable {
   Status add_layer_norm(const std::string& name, uint64_t n, LayerNormWeights& weights);
   /// What no file has: n times 1.
   void add_ones(uint64_t n, graph::Tensor& out);
+  /// STEM.weight [n_rows, n_cols] and what the file has of STEM.input_min, input_max, output_min
+  /// and output_max.
+  Status add_clipped_linear(const std::string& stem, uint64_t n_rows, uint64_t n_cols,
+                            ClippedLinearWeights& out);
+  Status read_bounds(const std::string& stem, kernels::Bounds& bounds) const;
+  Result<const formats::TensorInfo*> find_floats(const std::string& name, uint64_t n) const;
   Status add_floats(std::string name, uint32_t layer, uint64_t n);
   Status add_scalar(std::string name, uint32_t layer, float& out);
   Status add_vector(std::string name, uint32_t layer, uint64_t n, graph::Tensor& out);
