@@ -20,6 +20,13 @@ kimberlite_module(layer_norm_workgroup SOURCE layer_norm.comp DEFINES WORKGROUP_
 # embeddings of pictures and sounds among those of tokens
 kimberlite_module(soft_rows SOURCE soft_rows.comp)
 
+# a picture's patches in an encoder
+kimberlite_module(add_rows SOURCE add_rows.comp)
+kimberlite_module(rope_2d SOURCE rope_2d.comp)
+kimberlite_module(tower_attention SOURCE tower_attention.comp)
+kimberlite_module(tower_attention_workgroup SOURCE tower_attention.comp DEFINES WORKGROUP)
+kimberlite_module(patch_pool SOURCE patch_pool.comp)
+
 # values between bounds
 kimberlite_module(clip SOURCE clip.comp)
 

@@ -4,6 +4,7 @@
 #include <array>
 #include <vector>
 
+#include "kernels/add_rows.hpp"
 #include "kernels/attention.hpp"
 #include "kernels/clip.hpp"
 #include "kernels/cluster_logits.hpp"
@@ -14,11 +15,14 @@
 #include "kernels/layer_norm.hpp"
 #include "kernels/matmul.hpp"
 #include "kernels/matvec.hpp"
+#include "kernels/patch_pool.hpp"
 #include "kernels/quant_act.hpp"
 #include "kernels/rms_norm.hpp"
+#include "kernels/rope_2d.hpp"
 #include "kernels/rope_kv.hpp"
 #include "kernels/sample.hpp"
 #include "kernels/soft_rows.hpp"
+#include "kernels/tower_attention.hpp"
 
 namespace kimberlite::kernels {
 
@@ -75,7 +79,8 @@ std::vector<const KernelDesc*> list_kernels() {
     const KernelDesc* embed = &embed_kernel(kind.type, kind.linear_class);
     if (std::find(all.begin(), all.end(), embed) == all.end()) all.push_back(embed);
   }
-  all.insert(all.end(), {&kExpertRoute, &kExpertTiles, &kClusterLogits, &kSoftRows, &kClip});
+  all.insert(all.end(), {&kExpertRoute, &kExpertTiles, &kClusterLogits, &kSoftRows, &kClip,
+                         &kAddRows, &kRope2d, &kTowerAttention, &kPatchPool});
   all.push_back(&kQuantAct);
   const auto sampling = sample_kernels();
   all.insert(all.end(), sampling.begin(), sampling.end());
