@@ -65,6 +65,9 @@ struct ModelConfig {
   RopeConfig rope_full;
   std::vector<LayerConfig> layers;
 
+  /// Whether the tokens of a picture see each other in sliding layers. The members with per-layer
+  /// inputs were trained without; no key says it.
+  [[nodiscard]] bool has_picture_blocks() const { return per_layer_width == 0; }
   /// The layers with K and V of their own.
   [[nodiscard]] std::span<const LayerConfig> kv_layers() const {
     return std::span(layers).first(n_kv_layers);

@@ -17,7 +17,8 @@ namespace {
 
 constexpr float kLayerNormEps = 1e-5f;  // PyTorch's, in no file
 
-/// embeddings = projection(rms(x)), the norm without weights.
+}  // namespace
+
 void add_projection(Graph& graph, const Tensor& x, const Tensor& ones, float eps,
                     const kernels::PackedMatrix& projection, const Tensor& embeddings,
                     const std::string& name) {
@@ -25,8 +26,6 @@ void add_projection(Graph& graph, const Tensor& x, const Tensor& ones, float eps
   kernels::add_rms_norm(graph, x, ones, normed.rows(), eps, name + ".norm");
   kernels::add_linear(graph, projection, normed, embeddings, name);
 }
-
-}  // namespace
 
 void add_patch_embeddings(Graph& graph, const ProjectorConfig& config,
                           const ProjectorWeights& weights, const PatchInputs& inputs,

@@ -25,4 +25,9 @@ void add_frame_embeddings(graph::Graph& graph, const ProjectorConfig& config,
                           const ProjectorWeights& weights, const graph::Tensor& frames,
                           const graph::Tensor& embeddings);
 
+/// embeddings = projection(rms(x)), the norm without weights: what every projector ends with.
+void add_projection(graph::Graph& graph, const graph::Tensor& x, const graph::Tensor& ones,
+                    float eps, const kernels::PackedMatrix& projection,
+                    const graph::Tensor& embeddings, const std::string& name);
+
 }  // namespace kimberlite::model

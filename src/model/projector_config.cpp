@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
+#include "model/projector_keys.hpp"
 
 namespace kimberlite::model {
 namespace {
@@ -11,93 +11,51 @@ using formats::GgufFile;
 
 constexpr std::string_view kArchitecture = "clip";
 constexpr std::string_view kVisionType = "gemma4uv";
+constexpr std::string_view kTowerType = "gemma4v";
 constexpr std::string_view kAudioType = "gemma4ua";
-constexpr std::string_view kPositions = "v.position_embd.weight";
-constexpr uint32_t kDefaultMerge = 3;  // where a file does not say it
-// Beyond these a file is broken or hostile; the largest Gemma 4 stays far below.
-constexpr uint32_t kMaxWidth = 1u << 17;
-constexpr uint32_t kMaxSide = 256;
-constexpr uint64_t kMaxPositions = 1u << 20;
-
-/// A u32 that must be a multiple of `step` up to `high`.
-Result<uint32_t> read_size(const GgufFile& file, const std::string& key, uint32_t step,
-                           uint32_t high) {
-  KL_ASSIGN(const uint32_t value, file.u32(key));
-  if (value == 0 || value % step != 0 || value > high) {
-    return file.key_error(
-        key, fmt::format("is {}, expected a multiple of {} up to {}", value, step, high));
-  }
-  return value;
-}
-
 /// The type of one modality's projector, which a file with one modality alone may say without it.
-Status check_type(const GgufFile& file, std::string_view modality, std::string_view expected) {
-  std::string key = fmt::format("clip.{}.projector_type", modality);
-  if (!file.has(key)) key = "clip.projector_type";
-  KL_ASSIGN(const std::string_view type, file.str(key));
-  if (type == expected) return {};
-  return Error{ErrorCode::unsupported,
-               fmt::format("{}: {} is '{}', expected '{}'", file.path(), key, type, expected)};
+struct ProjectorType {
+  std::string key;
+  std::string_view name;
+};
+Result<ProjectorType> read_type(const GgufFile& file, std::string_view modality) {
+  ProjectorType type;
+  type.key = fmt::format("clip.{}.projector_type", modality);
+  if (!file.has(type.key)) type.key = "clip.projector_type";
+  KL_ASSIGN(type.name, file.str(type.key));
+  return type;
 }
 
-Result<float> read_eps(const GgufFile& file, const std::string& key) {
-  KL_ASSIGN(const float eps, file.f32(key));
-  if (!(eps > 0 && eps < 1)) {
-    return file.key_error(key, fmt::format("is {}, expected a number between 0 and 1", eps));
-  }
-  return eps;
+Error refuse_type(const GgufFile& file, const ProjectorType& type, std::string_view expected) {
+  return {ErrorCode::unsupported,
+          fmt::format("{}: {} is '{}', expected {}", file.path(), type.key, type.name, expected)};
 }
 
-/// Pixels are taken as they are: from 0 to 1.
-Status check_pixels(const GgufFile& file, const std::string& key, float expected) {
-  if (!file.has(key)) return {};
-  KL_ASSIGN(const auto values, file.f32_array(key));
-  for (size_t i = 0; i < values.size(); ++i) {
-    if (values[i] == expected) continue;
-    return Error{ErrorCode::unsupported, fmt::format("{}: {}[{}] is {}, expected {}", file.path(),
-                                                     key, i, values[i], expected)};
-  }
-  return {};
-}
-
-Result<VisionConfig> read_vision(const GgufFile& file) {
-  KL_TRY(check_type(file, "vision", kVisionType));
+/// A picture without an encoder.
+Result<VisionConfig> read_plain_vision(const GgufFile& file) {
   VisionConfig vision;
-  KL_ASSIGN(vision.width, read_size(file, "clip.vision.embedding_length", 32, kMaxWidth));
-  KL_ASSIGN(const uint32_t patch, read_size(file, "clip.vision.patch_size", 1, kMaxSide));
-  const std::string merge_key = "clip.vision.projector.scale_factor";
-  KL_ASSIGN(const uint32_t merge, file.u32_or(merge_key, kDefaultMerge));
-  if (merge == 0 || merge > kMaxSide / patch || patch * merge % 16 != 0) {
-    return file.key_error(
-        merge_key, fmt::format("is {}: patches of {} pixels make a side that is no multiple of 16 "
-                               "up to {}",
-                               merge, patch, kMaxSide));
-  }
-  vision.side = patch * merge;
+  KL_ASSIGN(vision.width, read_size(file, "clip.vision.embedding_length", 32, kMaxProjectorWidth));
+  KL_ASSIGN(const PatchSides sides, read_patch_sides(file));
+  vision.side = sides.token();
   KL_ASSIGN(vision.rms_eps, read_eps(file, "clip.vision.attention.layer_norm_epsilon"));
   KL_TRY(check_pixels(file, "clip.vision.image_mean", 0));
   KL_TRY(check_pixels(file, "clip.vision.image_std", 1));
-  const formats::TensorInfo* positions = file.find_tensor(kPositions);
-  if (positions == nullptr) {
-    return Error{ErrorCode::bad_file, fmt::format("{}: no tensor {}", file.path(), kPositions)};
-  }
-  if (positions->ne[1] == 0 || positions->ne[1] > kMaxPositions) {
-    return Error{ErrorCode::bad_file,
-                 fmt::format("{}: {} has {} positions, expected 1 to {}", file.path(), kPositions,
-                             positions->ne[1], kMaxPositions)};
-  }
-  vision.n_positions = static_cast<uint32_t>(positions->ne[1]);
-  const uint32_t patch_pixels = vision.side * vision.side;
-  KL_ASSIGN(const uint32_t most_pixels,
-            file.u32_or("clip.vision.image_max_pixels", vision.n_tokens * patch_pixels));
-  vision.n_tokens = std::max(most_pixels / patch_pixels, 1u);
+  KL_ASSIGN(vision.n_positions, read_patch_positions(file));
+  KL_ASSIGN(vision.n_tokens, read_picture_tokens(file, vision.side, vision.n_tokens));
   return vision;
+}
+
+Result<VisionConfig> read_vision(const GgufFile& file) {
+  KL_ASSIGN(const ProjectorType type, read_type(file, "vision"));
+  if (type.name == kVisionType) return read_plain_vision(file);
+  if (type.name == kTowerType) return read_vision_tower(file);
+  return refuse_type(file, type, fmt::format("'{}' or '{}'", kVisionType, kTowerType));
 }
 
 /// Both modalities make embeddings of one width.
 Status read_target_width(const GgufFile& file, std::string_view modality, ProjectorConfig& config) {
   const std::string key = fmt::format("clip.{}.projection_dim", modality);
-  KL_ASSIGN(const uint32_t width, read_size(file, key, 32, kMaxWidth));
+  KL_ASSIGN(const uint32_t width, read_size(file, key, 32, kMaxProjectorWidth));
   if (config.target_width != 0 && config.target_width != width) {
     return file.key_error(
         key, fmt::format("is {}, but that of vision is {}", width, config.target_width));
@@ -136,7 +94,8 @@ Result<ProjectorConfig> read_projector_config(const GgufFile& file) {
     KL_TRY(read_target_width(file, "vision", config));
   }
   if (has_audio) {
-    KL_TRY(check_type(file, "audio", kAudioType));
+    KL_ASSIGN(const ProjectorType type, read_type(file, "audio"));
+    if (type.name != kAudioType) return refuse_type(file, type, fmt::format("'{}'", kAudioType));
     config.audio.emplace();
     KL_TRY(read_target_width(file, "audio", config));
   }

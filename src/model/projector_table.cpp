@@ -1,6 +1,7 @@
 // The tensors of a projector: the part of WeightTable that is about pictures and sounds.
 #include <bit>
 
+#include "model/projector_keys.hpp"
 #include "model/projector_weights.hpp"
 #include "model/weight_table.hpp"
 
@@ -24,19 +25,23 @@ Result<WeightTable> WeightTable::make(const formats::GgufFile& file, const Proje
 
 Status WeightTable::add_vision(const VisionConfig& config, uint32_t target_width,
                                VisionWeights& weights) {
+  if (config.tower) return add_tower(config, target_width, weights);
   constexpr uint32_t kShared = WeightEntry::kShared;
   const uint64_t width = config.width;
   KL_TRY(add_layer_norm("v.patch_norm.1", config.n_values(), weights.patch_norm));
   KL_TRY(add_matrix("v.patch_embd.weight", kShared, width, config.n_values(), weights.patch));
   KL_TRY(add_vector("v.patch_embd.bias", kShared, width, weights.patch_bias));
   KL_TRY(add_layer_norm("v.patch_norm.2", width, weights.embedding_norm));
-  const std::string positions = "v.position_embd.weight";
-  KL_ASSIGN(const formats::TensorInfo* table, find(positions, {2, config.n_positions, width}));
-  KL_TRY(pack(positions, WeightEntry::kTable, {{table, 0, uint64_t{2} * config.n_positions}},
-              /*gated=*/false, weights.positions));
+  KL_TRY(add_positions(config.n_positions, width, weights.positions));
   KL_TRY(add_layer_norm("v.patch_norm.3", width, weights.position_norm));
   add_ones(width, weights.ones);
   return add_matrix("mm.input_projection.weight", kShared, target_width, width, weights.projection);
+}
+
+Status WeightTable::add_positions(uint64_t n, uint64_t width, kernels::PackedMatrix& out) {
+  const std::string name(kPatchPositions);
+  KL_ASSIGN(const formats::TensorInfo* table, find(name, {2, n, width}));
+  return pack(name, WeightEntry::kTable, {{table, 0, 2 * n}}, /*gated=*/false, out);
 }
 
 Status WeightTable::add_layer_norm(const std::string& name, uint64_t n, LayerNormWeights& weights) {

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "model/projector_config.hpp"
+#include "model/vision_tower_weights.hpp"
 #include "model/weights.hpp"
 
 namespace kimberlite::model {
@@ -15,14 +16,16 @@ struct LayerNormWeights {
 };
 
 struct VisionWeights {
-  LayerNormWeights patch_norm;       // f32 [n_values], as the two below
-  kernels::PackedMatrix patch;       // [width, n_values]
-  graph::Tensor patch_bias;          // f32 [width]
-  LayerNormWeights embedding_norm;   // f32 [width]
+  kernels::PackedMatrix patch;       // [width, n_values], or n_patch_values of an encoder
   kernels::PackedMatrix positions;   // [2 * n_positions, width]: columns, then rows
-  LayerNormWeights position_norm;    // f32 [width]
   graph::Tensor ones;                // f32 [width]: weights of the norm that has none
   kernels::PackedMatrix projection;  // [target_width, width]
+  // Without an encoder.
+  LayerNormWeights patch_norm;      // f32 [n_values]
+  graph::Tensor patch_bias;         // f32 [width]
+  LayerNormWeights embedding_norm;  // f32 [width]
+  LayerNormWeights position_norm;   // f32 [width]
+  TowerWeights tower;               // with one
 };
 
 struct AudioWeights {

@@ -390,7 +390,7 @@ Result<const formats::TensorInfo*> WeightTable::find_experts(
 }
 
 Status WeightTable::pack(std::string name, uint32_t layer, std::vector<RowPart> parts, bool gated,
-                         kernels::PackedMatrix& out, std::vector<uint32_t> order) {
+                         kernels::PackedMatrix& out, std::vector<uint32_t> order, uint64_t n_cols) {
   const formats::TensorInfo& source = *parts.front().source;
   if (!kernels::can_pack(source.type)) {
     return Error{ErrorCode::unsupported,
@@ -412,7 +412,7 @@ Status WeightTable::pack(std::string name, uint32_t layer, std::vector<RowPart> 
   if (!order.empty()) n_rows = order.size();
   entry.order = std::move(order);
   // A table is only looked up, so it keeps the layout that needs no class of products.
-  const uint64_t n_cols = source.ne[0];
+  if (n_cols == 0) n_cols = source.ne[0];
   const kernels::LinearClass linear_class = layer == WeightEntry::kTable
                                                 ? kernels::LinearClass::f32
                                                 : linear_.pick(source.type, n_rows, n_cols, *caps_);

@@ -28,6 +28,8 @@ struct ExpertWeights;
 struct LayerNormWeights;
 struct LayerWeights;
 struct ProjectorConfig;
+struct TowerConfig;
+struct TowerLayerWeights;
 struct VisionConfig;
 struct VisionWeights;
 
@@ -101,6 +103,12 @@ class WeightTable {
   Status add_cluster_head(const DrafterConfig& config, DrafterWeights& weights);
   Result<std::vector<uint32_t>> read_ordering(const formats::TensorInfo& tensor) const;
   Status add_vision(const VisionConfig& config, uint32_t target_width, VisionWeights& weights);
+  /// The same with an encoder.
+  Status add_tower(const VisionConfig& config, uint32_t target_width, VisionWeights& weights);
+  Status add_tower_layer(uint32_t index, const VisionConfig& config, TowerLayerWeights& weights);
+  Status add_patch_matrix(const TowerConfig& tower, uint64_t width, kernels::PackedMatrix& out);
+  /// The places of patches: a table for columns, then one for rows, of n each.
+  Status add_positions(uint64_t n, uint64_t width, kernels::PackedMatrix& out);
   Status add_layer_norm(const std::string& name, uint64_t n, LayerNormWeights& weights);
   /// What no file has: n times 1.
   void add_ones(uint64_t n, graph::Tensor& out);
@@ -130,9 +138,9 @@ class WeightTable {
                             kernels::PackedMatrix& out);
   Result<const formats::TensorInfo*> find_experts(const std::string& name,
                                                   std::initializer_list<uint64_t> shape) const;
-  /// `order`: as of WeightEntry.
+  /// `order`: as of WeightEntry; `n_cols`: of a row, where that is not the file's (0).
   Status pack(std::string name, uint32_t layer, std::vector<RowPart> parts, bool gated,
-              kernels::PackedMatrix& out, std::vector<uint32_t> order = {});
+              kernels::PackedMatrix& out, std::vector<uint32_t> order = {}, uint64_t n_cols = 0);
   Result<const formats::TensorInfo*> find(const std::string& name,
                                           std::initializer_list<uint64_t> shape) const;
 

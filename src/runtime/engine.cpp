@@ -185,6 +185,10 @@ MemoryDemand Engine::demand(const model::WeightPlan& weights, kernels::KvType ty
   demand.kv_position_bytes = kv.position_bytes;
   demand.snapshot_bytes = snapshot_bytes(config_, config_.max_context, type, pass_rows());
   demand.scratch_bytes = kScratchReserve;
+  if (projector_ && projector_->config().vision && projector_->config().vision->tower) {
+    demand.scratch_bytes +=
+        PictureEncoder::planned_bytes(projector_->config(), max_picture_tokens_);
+  }
   demand.max_context = kv_context_limit(config_, type, device_->caps(), kv_segment_rows_);
   return demand;
 }

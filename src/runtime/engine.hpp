@@ -98,7 +98,9 @@ class Engine {
   /// 0 where there are no pictures.
   [[nodiscard]] uint32_t max_picture_tokens() const { return max_picture_tokens_; }
   /// The most rows of a prefill pass.
-  [[nodiscard]] uint32_t pass_rows() const { return largest_pass(max_picture_tokens_); }
+  [[nodiscard]] uint32_t pass_rows() const {
+    return largest_pass(config_.has_picture_blocks() ? max_picture_tokens_ : 0);
+  }
   [[nodiscard]] const RopeTensors& rope() const { return rope_; }
   [[nodiscard]] const formats::GgufFile& file() const { return file_; }
   [[nodiscard]] bool precise() const { return linear_.precise; }

@@ -99,15 +99,26 @@ Result<std::shared_ptr<const SoftTokens>> MediaEmbedder::embed(const Source& sou
   const auto soft = std::make_shared<SoftTokens>();
   soft->hash = hash;
   soft->n = source.n;
-  soft->is_block = source.kind == Kind::picture;
+  soft->is_block = source.kind == Kind::picture && engine_->config().has_picture_blocks();
   soft->rows.resize(source.n * width);
-  for (uint32_t first = 0; first < source.n; first += kMaxRows) {
-    const uint32_t n = std::min(kMaxRows, source.n - first);
-    KL_TRY(run(source, first, n, std::span(soft->rows).subspan(first * width, n * width)));
-  }
+  KL_TRY(compute(source, soft->rows));
   ++n_computed_;
   keep(soft);
   return std::shared_ptr<const SoftTokens>(soft);
+}
+
+/// An encoder takes a picture whole; without one each row is its own.
+Status MediaEmbedder::compute(const Source& source, std::span<float> out) {
+  const auto& vision = projector_->config().vision;
+  if (source.kind == Kind::picture && vision->tower) {
+    return encoder_.encode(source.n_x, source.n / source.n_x, source.values, out);
+  }
+  const uint64_t width = projector_->config().target_width;
+  for (uint32_t first = 0; first < source.n; first += kMaxRows) {
+    const uint32_t n = std::min(kMaxRows, source.n - first);
+    KL_TRY(run(source, first, n, out.subspan(first * width, n * width)));
+  }
+  return {};
 }
 
 void MediaEmbedder::keep(std::shared_ptr<const SoftTokens> soft) {

@@ -9,6 +9,7 @@
 
 #include "base/result.hpp"
 #include "graph/executable.hpp"
+#include "runtime/picture_encoder.hpp"
 #include "runtime/projector.hpp"
 #include "runtime/prompt.hpp"
 #include "vk/memory.hpp"
@@ -21,7 +22,7 @@ class MediaEmbedder {
  public:
   /// Both must outlive the embedder; the projector is loaded before the first call.
   MediaEmbedder(Engine& engine, const Projector& projector)
-      : engine_(&engine), projector_(&projector) {}
+      : engine_(&engine), projector_(&projector), encoder_(engine, projector) {}
 
   /// A picture of n_x * n_y patches, row by row: [n_y * n_x, 3 * side * side] in 0 to 1, a plane
   /// for each colour. Errors: unsupported (the projector has no vision), invalid_argument (sizes,
@@ -52,6 +53,7 @@ class MediaEmbedder {
     uint32_t n_x = 0;    // patches of a picture's row
   };
   Result<std::shared_ptr<const SoftTokens>> embed(const Source& source);
+  Status compute(const Source& source, std::span<float> out);
   Status run(const Source& source, uint32_t first, uint32_t n, std::span<float> out);
   Result<const graph::Executable*> get(const Key& key);
   Status make_buffers();
@@ -61,6 +63,7 @@ class MediaEmbedder {
 
   Engine* engine_;  // Borrowed from its owner, like the next.
   const Projector* projector_;
+  PictureEncoder encoder_;  // where the projector has one
   std::unique_ptr<vk::Buffer> values_;
   std::unique_ptr<vk::Buffer> places_;  // Columns of x, then of y
   std::unique_ptr<vk::Buffer> out_;

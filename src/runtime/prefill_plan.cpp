@@ -17,6 +17,11 @@ uint32_t rows_for(uint32_t n) {
 
 }  // namespace
 
+double submission_bound_seconds(const vk::Caps& caps) {
+  if (caps.is_cpu) return 4.0;
+  return caps.unified_memory ? 0.1 : 0.5;
+}
+
 uint32_t pick_prefill_rows(uint32_t n_left, uint32_t limit, bool pads) {
   const uint32_t largest =
       std::min(std::bit_floor(std::max(limit, kMinPrefillRows)), kMaxPrefillRows);

@@ -5,11 +5,16 @@
 #include <span>
 
 #include "runtime/prompt.hpp"
+#include "vk/caps.hpp"
 
 namespace kimberlite::runtime {
 
 /// Passes of text have so few rows at least, those that begin a session so many at first.
 inline constexpr uint32_t kMinPrefillRows = 8;
+
+/// How long one submission may take. A device that drives the display must not stall it, Windows
+/// resets a GPU after 2 s; on a CPU driver only the answer to Ctrl-C waits. Pure.
+[[nodiscard]] double submission_bound_seconds(const vk::Caps& caps);
 
 /// Rows of the next prefill pass when `n_left` positions are left: the smallest bucket that wastes
 /// at most a quarter of its rows (`pads`, where a pass reads each weight once whatever its rows; a

@@ -20,13 +20,6 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-/// How long one submission may take. A device that drives the display must not stall it, Windows
-/// resets a GPU after 2 s; on a CPU driver only the answer to Ctrl-C waits.
-double submission_bound_seconds(const vk::Caps& caps) {
-  if (caps.is_cpu) return 4.0;
-  return caps.unified_memory ? 0.1 : 0.5;
-}
-
 constexpr std::array kRound{PassEnd::draft, PassEnd::verify, PassEnd::accept};
 constexpr std::array kStep{PassEnd::step};
 
