@@ -1,12 +1,17 @@
-// The projector of a Gemma 4 Unified folder, which turns patches of pixels and frames of samples
-// into the text model's vectors: one GGUF file (mmproj) of its own. Internal to formats.
+// The projector of a Gemma 4 folder, which turns pictures and sounds into the text model's vectors:
+// one GGUF file (mmproj) of its own. The parts without encoders (Gemma 4 Unified) are here.
+// Internal to formats.
 #pragma once
 
 #include <cstdint>
 #include <optional>
+#include <span>
+#include <string>
+#include <string_view>
 
 #include "base/result.hpp"
 #include "formats/convert_planner.hpp"
+#include "formats/convert_vision.hpp"
 #include "formats/gguf_writer.hpp"
 #include "formats/json_reader.hpp"
 
@@ -31,11 +36,18 @@ struct HfAudioConfig {
 struct HfMediaConfig {
   uint64_t hidden;  // of the text model
   std::optional<HfVisionConfig> vision;
+  std::optional<HfTowerConfig> tower;  // in the place of `vision`: pictures with an encoder
   std::optional<HfAudioConfig> audio;
+
+  /// Pixels on a side of what becomes one vector; 0: no pictures.
+  [[nodiscard]] uint64_t token_side() const {
+    if (tower) return tower->side();
+    return vision ? vision->side() : 0;
+  }
 };
 
 /// Reads and range-checks what the config.json says of pictures and sounds. Errors: unsupported, by
-/// name, for models without a projector or with encoders before it.
+/// name, for models without a projector.
 Result<HfMediaConfig> read_hf_media(const JsonObject& config);
 
 /// Sets general.architecture and every clip.* key.
@@ -49,5 +61,38 @@ Status write_hf_processor(const std::string& dir, const HfMediaConfig& config, G
 /// text model are skipped. The plan borrows from `files`.
 Result<TensorPlan> plan_media_tensors(const HfMediaConfig& config, const Safetensors& files,
                                       GgmlType type);
+
+// What the parts with encoders share with those without.
+
+/// rms_norm_eps, above 0.
+Result<double> read_hf_eps(const JsonObject& config);
+
+/// Sides of a patch in pixels and of a token in patches.
+struct HfPatches {
+  uint64_t patch;
+  uint64_t merge;
+};
+/// The keys of pixels.
+void write_hf_patches(const HfPatches& patches, GgufWriter& writer);
+
+/// An encoder; zeros where there is none.
+struct HfEncoder {
+  uint64_t width;  // of what goes into the projection
+  uint64_t ffn = 0;
+  uint64_t n_layers = 0;
+  uint64_t n_heads = 0;
+  uint64_t hidden;  // of the text model
+  double rms_eps;
+};
+/// `prefix`: "clip.vision" or "clip.audio".
+void write_hf_encoder(std::string_view prefix, const HfEncoder& encoder, GgufWriter& writer);
+
+/// The first of the names, with the suffix, that the files have, or the first of all, to be missed
+/// by name.
+std::string pick_hf_name(const Planner& planner, std::span<const std::string_view> names,
+                         std::string_view suffix = {});
+
+/// The matrix behind pictures.
+std::string pick_hf_vision_projection(const Planner& planner);
 
 }  // namespace kimberlite::formats

@@ -1,5 +1,7 @@
 #include "media_fixture.hpp"
 
+#include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <random>
 
@@ -7,12 +9,12 @@
 
 namespace kimberlite::testing {
 
-std::string write_tiny_projector(uint64_t seed, formats::GgmlType type) {
+std::string write_tiny_projector(uint64_t seed, formats::GgmlType type, std::string_view name) {
   const auto folder = std::filesystem::temp_directory_path();
   const std::string path =
       (folder / ("kimberlite-projector-" + std::to_string(std::random_device{}()) + ".gguf"))
           .string();
-  const auto shape = synthetic::find_projector_shape("tiny12-projector");
+  const auto shape = synthetic::find_projector_shape(name);
   require_ok(synthetic::write_projector(*shape, seed, type, path));
   return path;
 }
@@ -46,6 +48,17 @@ std::shared_ptr<const runtime::SoftTokens> embed_run(runtime::Engine& engine, co
   const std::vector<float> patches = synthetic::make_media(
       seed, name, uint64_t{columns} * rows * Shape::kPatchValues, /*sound=*/false);
   return require_value(engine.media().embed_picture(columns, rows, patches));
+}
+
+double relative_difference(const std::vector<float>& actual, const GoldenArray& golden) {
+  if (actual.size() != golden.values.size()) return INFINITY;
+  double squares = 0, worst = 0;
+  for (size_t i = 0; i < actual.size(); ++i) {
+    squares += golden.values[i] * golden.values[i];
+    const double difference = std::abs(double{actual[i]} - golden.values[i]);
+    if (!(difference <= worst)) worst = difference;
+  }
+  return worst / std::sqrt(squares / static_cast<double>(actual.size()));
 }
 
 runtime::Prompt make_prompt(runtime::Engine& engine, const Golden& golden,

@@ -5,6 +5,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "model_fixture.hpp"
@@ -14,7 +15,8 @@
 namespace kimberlite::testing {
 
 /// Writes a projector to a file that no other test has; returns its path.
-std::string write_tiny_projector(uint64_t seed, formats::GgmlType type);
+std::string write_tiny_projector(uint64_t seed, formats::GgmlType type,
+                                 std::string_view shape = "tiny12-projector");
 
 /// Options of an engine with that projector.
 runtime::EngineOptions with_projector(runtime::EngineOptions options, const std::string& path);
@@ -33,6 +35,9 @@ std::vector<MediaPrompt> media_prompts(const Golden& golden);
 /// Embeddings of a run of the golden, by the engine's projector.
 std::shared_ptr<const runtime::SoftTokens> embed_run(runtime::Engine& engine, const Golden& golden,
                                                      const nlohmann::json& run);
+
+/// The largest difference in units of the golden's root mean square.
+double relative_difference(const std::vector<float>& actual, const GoldenArray& golden);
 
 /// The first `n` tokens of a prompt with what stands in their places.
 runtime::Prompt make_prompt(runtime::Engine& engine, const Golden& golden,

@@ -12,18 +12,6 @@
 namespace kimberlite::testing {
 namespace {
 
-/// The largest difference in units of the golden's root mean square.
-double relative_difference(const std::vector<float>& actual, const GoldenArray& golden) {
-  if (actual.size() != golden.values.size()) return INFINITY;
-  double squares = 0, worst = 0;
-  for (size_t i = 0; i < actual.size(); ++i) {
-    squares += golden.values[i] * golden.values[i];
-    const double difference = std::abs(double{actual[i]} - golden.values[i]);
-    if (!(difference <= worst)) worst = difference;
-  }
-  return worst / std::sqrt(squares / static_cast<double>(actual.size()));
-}
-
 class ProjectorTest : public ::testing::Test {
  protected:
   ~ProjectorTest() override {

@@ -63,6 +63,24 @@ _FIXED = {
     for norm in (1, 2, 3)
     for part, offset, spread in (("weight", 1.0, 0.375), ("bias", 0.0, 0.5))
 }
+# The same of an encoder's layers, whose names start with "v.blk.N."
+_FIXED |= {
+    "v.blk.ln1.weight": (1.0, 0.375),
+    "v.blk.ln2.weight": (1.0, 0.375),
+    "v.blk.attn_post_norm.weight": (0.5, 0.25),
+    "v.blk.ffn_post_norm.weight": (0.5, 0.25),
+    "v.blk.attn_q_norm.weight": (0.5, 0.25),
+    "v.blk.attn_k_norm.weight": (0.5, 0.25),
+    "v.std_bias": (0.0, 4.0),
+    "v.std_scale": (1.0, 0.375),
+}
+# Bounds of a linear layer of an encoder: (offset, spread)
+_BOUNDS = {
+    "input_min": (-1.25, 0.25),
+    "input_max": (1.25, 0.25),
+    "output_min": (-1.25, 0.25),
+    "output_max": (1.25, 0.25),
+}
 # name ending -> gain: a row applied to an input of rms 1 gives an output of this standard deviation
 _MATRICES = {
     "token_embd.weight": 4.0,
@@ -82,6 +100,13 @@ _MATRICES = {
     "nextn.post_projection.weight": 1.0,
     "masked_embd_centroids.weight": 4.0,
     "v.patch_embd.weight": 1.0,
+    "v.blk.attn_q.weight": 1.0,
+    "v.blk.attn_k.weight": 1.0,
+    "v.blk.attn_v.weight": 1.0,
+    "v.blk.attn_out.weight": 2.0,
+    "v.blk.ffn_gate.weight": 1.0,
+    "v.blk.ffn_up.weight": 1.0,
+    "v.blk.ffn_down.weight": 2.0,
     "mm.input_projection.weight": 4.0,
     "mm.a.input_projection.weight": 4.0,
 }
@@ -90,7 +115,12 @@ _MATRICES = {
 def affine(name, n_in, is_full):
     """(offset, spread) as float32: value = offset + spread * unit. Table in tools/README.md."""
     ending = ".".join(name.split(".")[2:]) if name.startswith("blk.") else name
-    if ending in ("attn_q_norm.weight", "attn_k_norm.weight"):
+    if name.startswith("v.blk."):
+        ending = "v.blk." + ".".join(name.split(".")[3:])
+    bound = name.rpartition(".")[2]
+    if bound in _BOUNDS:
+        offset, spread = _BOUNDS[bound]
+    elif ending in ("attn_q_norm.weight", "attn_k_norm.weight"):
         offset, spread = (0.25, 0.125) if is_full else (0.3125, 0.15625)
     elif ending == "layer_output_scale.weight":
         if name.startswith("blk.0."):

@@ -24,6 +24,7 @@ from media_golden import make_media_golden
 from mutations import REQUIRED, measure_mutations
 from rope import write_rope
 from shapes import DRAFTERS, SHAPES
+from tower_golden import make_tower_golden
 
 N_GREEDY = 64
 MIN_MARGIN = 0.05  # between the two best logits, at each greedy step
@@ -56,7 +57,8 @@ PLAIN_TYPES = ("bf16", "f16", "q8_0", "q4_0")
 BLOCK_TYPES = {"q4_k": "q6_k", "q6_k": "q6_k"}
 
 MEDIA = ("tiny12-media",)
-NAMES = (*SHAPES, *DRAFTERS, *MEDIA)
+TOWERS = ("tiny-e2b-vision", "tiny26-vision")
+NAMES = (*SHAPES, *DRAFTERS, *MEDIA, *TOWERS)
 DEFAULT_FOLDER = os.path.join(os.path.dirname(__file__), "..", "..", "tests", "golden")
 
 
@@ -218,6 +220,13 @@ def write_hash_values(folder):
         ("v.patch_norm.1.weight", (64,), False),
         ("v.patch_norm.3.bias", (64,), False),
         ("v.position_embd.weight", (2, 3, 64), False),
+        ("v.blk.1.ln2.weight", (64,), False),
+        ("v.blk.0.attn_q_norm.weight", (64,), False),
+        ("v.blk.2.attn_out.weight", (4, 144), False),
+        ("v.blk.11.ffn_down.weight", (4, 172), False),
+        ("v.blk.11.ffn_down.input_min", (1,), False),
+        ("v.blk.3.attn_q.output_max", (1,), False),
+        ("v.std_bias", (64,), False),
         ("mm.input_projection.weight", (4, 64), False),
         ("mm.a.input_projection.weight", (4, 640), False),
     ):
@@ -263,6 +272,8 @@ def main():
             make_drafter_golden(DRAFTERS[name], args)
         elif name in MEDIA:
             make_media_golden(name, args)
+        elif name in TOWERS:
+            make_tower_golden(name, args)
         else:
             make_model_golden(SHAPES[name], args)
 

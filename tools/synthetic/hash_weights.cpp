@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cmath>
+#include <string>
 
 #include "base/result.hpp"
 
@@ -37,6 +38,22 @@ constexpr std::array kFixed{
     FixedScale{"v.patch_norm.3.weight", {1.0f, 0.375f}},
     FixedScale{"v.patch_norm.3.bias", {0.0f, 0.5f}},
     FixedScale{"v.position_embd.weight", {0.0f, 1.0f}},
+    FixedScale{"v.blk.ln1.weight", {1.0f, 0.375f}},
+    FixedScale{"v.blk.ln2.weight", {1.0f, 0.375f}},
+    FixedScale{"v.blk.attn_post_norm.weight", {0.5f, 0.25f}},
+    FixedScale{"v.blk.ffn_post_norm.weight", {0.5f, 0.25f}},
+    FixedScale{"v.blk.attn_q_norm.weight", {0.5f, 0.25f}},
+    FixedScale{"v.blk.attn_k_norm.weight", {0.5f, 0.25f}},
+    FixedScale{"v.std_bias", {0.0f, 4.0f}},
+    FixedScale{"v.std_scale", {1.0f, 0.375f}},
+};
+
+/// Bounds of a linear layer of an encoder.
+constexpr std::array kBounds{
+    FixedScale{".input_min", {-1.25f, 0.25f}},
+    FixedScale{".input_max", {1.25f, 0.25f}},
+    FixedScale{".output_min", {-1.25f, 0.25f}},
+    FixedScale{".output_max", {1.25f, 0.25f}},
 };
 
 struct MatrixGain {
@@ -61,6 +78,13 @@ constexpr std::array kMatrices{
     MatrixGain{"nextn.post_projection.weight", 1.0},
     MatrixGain{"masked_embd_centroids.weight", 4.0},
     MatrixGain{"v.patch_embd.weight", 1.0},
+    MatrixGain{"v.blk.attn_q.weight", 1.0},
+    MatrixGain{"v.blk.attn_k.weight", 1.0},
+    MatrixGain{"v.blk.attn_v.weight", 1.0},
+    MatrixGain{"v.blk.attn_out.weight", 2.0},
+    MatrixGain{"v.blk.ffn_gate.weight", 1.0},
+    MatrixGain{"v.blk.ffn_up.weight", 1.0},
+    MatrixGain{"v.blk.ffn_down.weight", 2.0},
     MatrixGain{"mm.input_projection.weight", 4.0},
     MatrixGain{"mm.a.input_projection.weight", 4.0},
 };
@@ -71,10 +95,15 @@ uint64_t fnv1a64(std::string_view text) {
   return value;
 }
 
-/// "blk.3.attn_q.weight" -> "attn_q.weight"; other names as they are.
-std::string_view ending_of(std::string_view name) {
-  if (!name.starts_with("blk.")) return name;
-  return name.substr(name.find('.', 4) + 1);
+/// "blk.3.attn_q.weight" -> "attn_q.weight", "v.blk.3.ln1.weight" -> "v.blk.ln1.weight"; other
+/// names as they are.
+std::string ending_of(std::string_view name) {
+  for (const std::string_view prefix : {"blk.", "v.blk."}) {
+    if (!name.starts_with(prefix)) continue;
+    const std::string_view rest = name.substr(name.find('.', prefix.size()) + 1);
+    return std::string(prefix == "blk." ? "" : prefix) + std::string(rest);
+  }
+  return std::string(name);
 }
 
 }  // namespace
@@ -83,7 +112,10 @@ HashStream::HashStream(uint64_t seed, std::string_view name)
     : key_(mix(fnv1a64(name) ^ mix(seed + kGoldenRatio))) {}
 
 Affine affine(std::string_view name, uint64_t n_in, bool is_full) {
-  const std::string_view ending = ending_of(name);
+  for (const FixedScale& bound : kBounds) {
+    if (name.ends_with(bound.ending)) return bound.map;
+  }
+  const std::string ending = ending_of(name);
   if (ending == "attn_q_norm.weight" || ending == "attn_k_norm.weight") {
     return is_full ? Affine{0.25f, 0.125f} : Affine{0.3125f, 0.15625f};
   }

@@ -1,5 +1,5 @@
-// Writes a synthetic projector (mmproj) with hash weights: of pictures and sounds, without
-// encoders.
+// Writes a synthetic projector (mmproj) with hash weights: of pictures and sounds without encoders,
+// or of pictures with one.
 #pragma once
 
 #include <cstdint>
@@ -14,18 +14,30 @@
 
 namespace kimberlite::synthetic {
 
+/// An encoder of pictures.
+struct TowerShape {
+  uint32_t n_layers;
+  uint32_t n_heads;
+  uint32_t ffn;
+  bool clips = false;  // linear layers have bounds
+  bool standardises = false;
+
+  static constexpr uint32_t kPatch = 16;
+};
+
 struct ProjectorShape {
   uint32_t target_hidden;  // of the model for which it makes embeddings
   uint32_t hidden;         // of a patch's embedding before the projection
-  uint32_t n_positions;    // columns and rows that a picture may have
+  uint32_t n_positions;    // columns and rows that a picture may have: of patches of an encoder
   bool vision = true;
   bool audio = true;
+  std::optional<TowerShape> tower = std::nullopt;
 
   static constexpr uint32_t kPatchValues = 48 * 48 * 3;
   static constexpr uint32_t kFrameSamples = 640;
 };
 
-/// Of tiny12 and 12b, as "tiny12-projector".
+/// Of tiny12, tiny-e2b, tiny26, 12b, e2b, e4b, 26b and 31b, as "tiny12-projector".
 std::optional<ProjectorShape> find_projector_shape(std::string_view name);
 
 /// Every tensor, in the order of the file.
