@@ -43,6 +43,13 @@ void add_attention_kinds(const model::ModelConfig& config, kernels::OwnKey own_k
   }
 }
 
+/// nullptr without an encoder of pictures.
+const model::TowerConfig* find_tower(const std::optional<Projector>& projector) {
+  if (!projector || !projector->config().vision) return nullptr;
+  const auto& tower = projector->config().vision->tower;
+  return tower ? &*tower : nullptr;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Engine>> Engine::open(const std::string& path,
@@ -162,6 +169,9 @@ Status Engine::check_kernels(kernels::KvType type, const Progress& progress) {
                         request.attention);
   }
   request.media = projector_.has_value();
+  if (const model::TowerConfig* tower = find_tower(projector_)) {
+    request.tower_head_dim = tower->head_dim;
+  }
   request.kv_type = type;
   request.known = probe_report_;
   request.cache_file = probe_cache_file_;
@@ -185,7 +195,7 @@ MemoryDemand Engine::demand(const model::WeightPlan& weights, kernels::KvType ty
   demand.kv_position_bytes = kv.position_bytes;
   demand.snapshot_bytes = snapshot_bytes(config_, config_.max_context, type, pass_rows());
   demand.scratch_bytes = kScratchReserve;
-  if (projector_ && projector_->config().vision && projector_->config().vision->tower) {
+  if (find_tower(projector_) != nullptr) {
     demand.scratch_bytes +=
         PictureEncoder::planned_bytes(projector_->config(), max_picture_tokens_);
   }

@@ -84,6 +84,10 @@ class Probe {
 
   void add_media() {
     if (!report_.checked.contains("layer_norm")) add(media_checks(memory_));
+    const uint32_t head_dim = request_.tower_head_dim;
+    if (head_dim != 0 && !report_.checked.contains(tower_check_name(head_dim))) {
+      add(tower_checks(memory_, head_dim));
+    }
     for (const AttentionKind& kind : request_.attention) {
       if (kind.window == 0 || kind.own_key == kernels::OwnKey::hidden) continue;
       if (report_.checked.contains(picture_check_name(kind, request_.kv_type))) continue;

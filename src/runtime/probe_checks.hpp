@@ -97,8 +97,12 @@ struct ProbeMatrix {
 /// Prefill over a picture, whose columns see those behind them: of a kind with a window.
 [[nodiscard]] ProbeCheck picture_check(ProbeMemory& memory, const vk::Caps& caps,
                                        const AttentionKind& kind, kernels::KvType type);
-/// Layer norms and embeddings in the place of tokens: what pictures and sounds need.
+/// Layer norms, bounds and embeddings in the place of tokens: what pictures and sounds need.
 [[nodiscard]] std::vector<ProbeCheck> media_checks(ProbeMemory& memory);
+/// What an encoder of pictures with such heads needs.
+[[nodiscard]] std::vector<ProbeCheck> tower_checks(ProbeMemory& memory, uint32_t head_dim);
+/// The name of the first of them.
+[[nodiscard]] std::string tower_check_name(uint32_t head_dim);
 /// Norms and activation: what every model uses.
 [[nodiscard]] std::vector<ProbeCheck> row_checks(ProbeMemory& memory, const vk::Caps& caps);
 /// A token for each of 8 sequences, every kind of setting among them.

@@ -1,4 +1,7 @@
 // What pictures and sounds need besides the kernels of text.
+#include <algorithm>
+
+#include "kernels/clip.hpp"
 #include "kernels/layer_norm.hpp"
 #include "kernels/soft_rows.hpp"
 #include "runtime/probe_checks.hpp"
@@ -71,12 +74,30 @@ ProbeCheck soft_rows_check(ProbeMemory& memory) {
   return check;
 }
 
+/// Some values are below, some above, some between.
+ProbeCheck clip_check(ProbeMemory& memory) {
+  constexpr kernels::Bounds kBounds{-0.5f, 0.25f};
+  const auto x = probe_values(kColumns * kWidth, 57);
+  ProbeCheck check{"clip", &kernels::kClip, {}, kColumns, {}, {}};
+  check.passes = make_sweep([&](uint32_t first, uint32_t n) {
+    const Tensor rows = memory.add(slice(x, kWidth, first, n), Shape{n, kWidth});
+    const Tensor y = memory.add_output(DType::f32, Shape{n, kWidth});
+    const auto add = [=](Graph& graph) { kernels::add_clip(graph, rows, y, kBounds, "clip"); };
+    return ProbePass{first, n, add, {{y, {}}}};
+  });
+  reference::Expected clipped;
+  for (const float value : x) clipped.add(std::clamp(value, kBounds.low, kBounds.high), 0);
+  check.expected = {clipped};
+  return check;
+}
+
 }  // namespace
 
 std::vector<ProbeCheck> media_checks(ProbeMemory& memory) {
   std::vector<ProbeCheck> checks;
   checks.push_back(layer_norm_check(memory));
   checks.push_back(soft_rows_check(memory));
+  checks.push_back(clip_check(memory));
   return checks;
 }
 

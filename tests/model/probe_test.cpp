@@ -72,6 +72,7 @@ TEST_F(ProbeTest, ThisDriverPasses) {
   request.gated = request.matrices;
   request.attention = {kSliding, kFull, kFullInSegments};
   request.media = true;
+  request.tower_head_dim = 72;
   std::vector<double> fractions;
   request.progress = [&](double fraction) { fractions.push_back(fraction); };
   const auto start = std::chrono::steady_clock::now();
@@ -79,7 +80,10 @@ TEST_F(ProbeTest, ThisDriverPasses) {
   const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start;
   EXPECT_THAT(report.warnings, ElementsAre());
   EXPECT_EQ(report.n_run, report.checked.size());
-  for (const char* name : {"layer_norm", "soft_rows"}) EXPECT_TRUE(report.checked.contains(name));
+  for (const char* name : {"layer_norm", "soft_rows", "clip", "tower_attention d72", "rope_2d d72",
+                           "patch_pool", "add_rows"}) {
+    EXPECT_TRUE(report.checked.contains(name)) << name;
+  }
   EXPECT_TRUE(std::ranges::any_of(
       report.checked, [](const std::string& name) { return name.starts_with("picture "); }));
   EXPECT_GE(fractions.size(), 2u);

@@ -5,9 +5,12 @@
 
 #include <filesystem>
 
+#include "formats/convert.hpp"
 #include "media_fixture.hpp"
 #include "runtime/session.hpp"
+#include "support/tower_checkpoint.hpp"
 #include "synthetic/projector_file.hpp"
+#include "tests/formats/temp_folder.hpp"
 
 namespace kimberlite::testing {
 namespace {
@@ -87,6 +90,24 @@ TEST_P(TowerTest, LogitsBehindPicturesAgree) {
     EXPECT_EQ(require_value(other->generate(request, {})).tokens, prompt.greedy) << prompt.name;
   }
   RecordProperty("max_difference", fmt::format("{:.1e}", worst));
+}
+
+/// From a checkpoint through `convert`, the same weights bit for bit.
+TEST_P(TowerTest, ConvertedEmbeddingsAgree) {
+  TempFolder folder;
+  const std::string checkpoint = folder.file("checkpoint");
+  std::filesystem::create_directory(checkpoint);
+  const auto shape =
+      synthetic::find_projector_shape(golden_.header.at("projector").get<std::string>());
+  require_ok(write_tower_checkpoint(*shape, golden_.header.at("projector_seed"), checkpoint));
+  formats::ConvertOptions options;
+  options.mmproj = true;
+  options.type = GgmlType::f32;
+  const std::string path = folder.file("mmproj.gguf");
+  EXPECT_EQ(require_value(formats::convert(checkpoint, path, options)).n_skipped, 0u);
+  TinyModel model(golden_.header.at("model").get<std::string>(), golden_.header.at("seed"),
+                  GgmlType::f32, with_projector(precise(), path));
+  expect_embeddings(model.engine(), "");
 }
 
 /// More patches than a step has rows, and a picture of another size before: the same embeddings

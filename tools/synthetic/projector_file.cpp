@@ -173,15 +173,20 @@ Status write_projector(const ProjectorShape& shape, uint64_t seed, GgmlType type
   }
   const auto source = [&](size_t index, const formats::ByteSink& sink) -> Status {
     const TensorSpec& tensor = tensors[index];
-    std::vector<float> values(tensor.n_elements());
-    fill_values(HashStream(seed, tensor.name), affine(tensor.name, row_length(tensor), false), 0,
-                values);
+    const std::vector<float> values = make_projector_values(seed, tensor);
     const GgmlType stored = stored_type(tensor, type);
     std::vector<std::byte> bytes(*formats::row_bytes(stored, values.size()));
     formats::quantize_row(stored, values.data(), bytes.data(), values.size());
     return sink(bytes);
   };
   return writer.write(path, source, {});
+}
+
+std::vector<float> make_projector_values(uint64_t seed, const TensorSpec& tensor) {
+  std::vector<float> values(tensor.n_elements());
+  fill_values(HashStream(seed, tensor.name), affine(tensor.name, row_length(tensor), false), 0,
+              values);
+  return values;
 }
 
 std::vector<float> make_media(uint64_t seed, std::string_view name, uint64_t n, bool sound) {

@@ -43,6 +43,9 @@ std::optional<ProjectorShape> find_projector_shape(std::string_view name);
 /// Every tensor, in the order of the file.
 std::vector<TensorSpec> list_projector_tensors(const ProjectorShape& shape);
 
+/// The values of one of them, before they are stored as any type.
+std::vector<float> make_projector_values(uint64_t seed, const TensorSpec& tensor);
+
 /// Writes `path` with matrices as `type` (f32, f16, bf16 or any other whose blocks divide their
 /// rows); the table of positions is f16 where that is no float type. Errors: io.
 Status write_projector(const ProjectorShape& shape, uint64_t seed, formats::GgmlType type,
