@@ -4,6 +4,7 @@
 #include "kernels/matmul.hpp"
 #include "kernels/matvec.hpp"
 #include "kernels/quant_act.hpp"
+#include "kernels/tower_attention.hpp"
 
 namespace kimberlite::kernels {
 
@@ -54,7 +55,17 @@ constexpr Product kMatmuls[] = {
     {GgmlType::q4_0, 3840, 3840, 64},  {GgmlType::q4_0, 15360, 3840, 64},
     {GgmlType::q4_0, 3840, 3840, 256}, {GgmlType::q4_k, 3840, 3840, 64},
     {GgmlType::q6_k, 3840, 3840, 64},  {GgmlType::bf16, 3840, 3840, 64},
-    {GgmlType::q5_k, 3840, 3840, 64},  {GgmlType::iq4_xs, 3840, 3840, 64}};
+    {GgmlType::q5_k, 3840, 3840, 64},  {GgmlType::iq4_xs, 3840, 3840, 64},
+    {GgmlType::f16, 3072, 768, 256}};
+
+/// A step of an encoder of pictures: E2B and E4B, 26B and 31B, with pictures of 280 tokens.
+struct TowerCase {
+  uint64_t n_heads;
+  uint32_t head_dim;
+};
+constexpr TowerCase kTowers[] = {{12, 64}, {16, 72}};
+constexpr uint64_t kTowerQueries = 256;
+constexpr uint32_t kTowerKeys = 2520;
 
 std::string product_name(const Product& product, LinearClass linear_class) {
   const char* suffix = linear_class == LinearClass::f32 ? " f32" : " int8";
@@ -92,12 +103,35 @@ void add_products(std::vector<BenchCase>& cases, const Product& product, const v
   if (fast != LinearClass::f32) cases.push_back(product_case(product, caps, fast, many));
 }
 
+BenchCase tower_case(const TowerCase& tower) {
+  const uint64_t width = tower.n_heads * tower.head_dim;
+  const auto build = [width, tower](Graph& graph) {
+    const auto rows = [&](const char* name, uint64_t n) {
+      return graph.transient(name, DType::f32, Shape{n, width});
+    };
+    add_tower_attention(graph,
+                        {.q = rows("q", kTowerQueries),
+                         .k = rows("k", kTowerKeys),
+                         .v = rows("v", kTowerKeys),
+                         .y = rows("y", kTowerQueries),
+                         .head_dim = tower.head_dim,
+                         .n_keys = kTowerKeys},
+                        "tower_attention");
+  };
+  const std::string name = std::to_string(tower.n_heads) + " heads of " +
+                           std::to_string(tower.head_dim) + ", " + std::to_string(kTowerQueries) +
+                           " x " + std::to_string(kTowerKeys);
+  return {"tower_attention", name, build, 2 * (kTowerQueries + kTowerKeys) * width * sizeof(float),
+          2 * kTowerQueries * kTowerKeys * width};
+}
+
 }  // namespace
 
 std::vector<BenchCase> bench_cases(const vk::Caps& caps) {
   std::vector<BenchCase> cases;
   for (const Product& product : kMatvecs) add_products(cases, product, caps, false);
   for (const Product& product : kMatmuls) add_products(cases, product, caps, true);
+  for (const TowerCase& tower : kTowers) cases.push_back(tower_case(tower));
   return cases;
 }
 
