@@ -15,7 +15,8 @@ namespace kimberlite::formats {
 struct ConvertOptions {
   std::string name = {};         // general.name; empty: the folder's
   std::string description = {};  // general.description; empty: none
-  /// Write the projector of pictures and sounds (gemma4uv and gemma4ua) in place of the text model.
+  /// Write the projector of pictures and sounds (gemma4uv, gemma4ua and gemma4v) in place of the
+  /// text model.
   bool mmproj = false;
   /// Of the matrices: f32, f16, bf16, q8_0 or q4_0. Norms, scalars, biases and the router are
   /// always f32, the embedding of patches and positions too unless the matrices are quantised; the

@@ -21,6 +21,7 @@ namespace {
 
 constexpr uint32_t kRowUnit = 8;     // of products with many rows
 constexpr uint32_t kStepRows = 256;  // of a step
+constexpr size_t kMaxSteps = 32;     // of a submission: the next is recorded while it runs
 /// Before anything is known of the device's speed: 0.1 s for one of 10 GMAC/s.
 constexpr uint64_t kFirstMacs = 1'000'000'000;
 
@@ -239,10 +240,11 @@ Status PictureEncoder::encode(uint32_t n_x, uint32_t n_y, std::span<const float>
   for (size_t i = 0; i < steps.size() && status.ok();) {
     graph::Graph graph(engine_->device().caps(), &engine_->policy());
     uint64_t n_macs = 0;
+    const size_t end = std::min(i + kMaxSteps, steps.size());
     do {
       n_macs += steps[i].n_macs;
       steps[i++].add(graph);
-    } while (i < steps.size() && n_macs + steps[i].n_macs <= mac_limit_);
+    } while (i < end && n_macs + steps[i].n_macs <= mac_limit_);
     status = submit(graph, n_macs);
   }
   // Commands are not freed while they run.
