@@ -1,5 +1,6 @@
 #version 450
-// y = (v - mean(v)) / sqrt(mean((v - mean(v))^2) + eps) * weight + bias, for every row v of
+// y = (v - mean(v)) / sqrt(mean((v - mean(v))^2) + eps) * weight + bias, or where kCentred is false
+// v / sqrt(mean(v^2) + eps) * weight, for every row v of
 //
 //   x                kAdded 0
 //   x + shift        kAdded 1: the bias of the product that made x
@@ -21,6 +22,7 @@
 
 layout(local_size_x_id = 0) in;
 layout(constant_id = 1) const uint kAdded = 0;
+layout(constant_id = 2) const bool kCentred = true;
 layout(push_constant, std430) uniform Push { LayerNormPush p; };
 layout(binding = 0, std430) readonly buffer X { vec4 x[]; };
 layout(binding = 1, std430) readonly buffer Shift { vec4 shift[]; };
@@ -48,7 +50,8 @@ void main() {
     const vec4 value = load(first, i);
     sum = sum + ((value.x + value.y) + (value.z + value.w));
   }
-  precise const float mean = reduce_add(sum) / width;
+  precise const float row_mean = reduce_add(sum) / width;
+  const float mean = kCentred ? row_mean : 0.0;
   precise float squares = 0.0;
   for (uint i = ROW_LANE; i < p.width4; i += ROW_LANES) {
     precise const vec4 d = load(first, i) - mean;
@@ -61,7 +64,8 @@ void main() {
   precise const float factor = 1.0 / sqrt(variance + p.eps);
   for (uint i = ROW_LANE; i < p.width4; i += ROW_LANES) {
     precise const vec4 scaled = (load(first, i) - mean) * factor;
-    precise const vec4 result = fma(scaled, weight[i], bias[i]);
+    precise vec4 result = scaled * weight[i];
+    if (kCentred) result = fma(scaled, weight[i], bias[i]);
     y[first + i] = result;
   }
 }

@@ -8,6 +8,9 @@ kimberlite_module(residual_norm SOURCE residual_norm.comp)
 kimberlite_module(residual_norm_workgroup SOURCE residual_norm.comp DEFINES WORKGROUP_ROWS)
 kimberlite_module(residual_add SOURCE residual_norm.comp DEFINES ADD_ONLY)
 kimberlite_module(residual_add_workgroup SOURCE residual_norm.comp DEFINES ADD_ONLY WORKGROUP_ROWS)
+kimberlite_module(residual_plain SOURCE residual_norm.comp DEFINES PLAIN_DELTA)
+kimberlite_module(residual_plain_workgroup SOURCE residual_norm.comp
+                  DEFINES PLAIN_DELTA WORKGROUP_ROWS)
 foreach(part inputs sum)  # of a mixture of experts
   string(TOUPPER EXPERT_${part} define)
   kimberlite_module(residual_expert_${part} SOURCE residual_norm.comp DEFINES ${define})
@@ -32,6 +35,13 @@ kimberlite_module(clip SOURCE clip.comp)
 
 # gated activation
 kimberlite_module(geglu SOURCE geglu.comp)
+
+# encoder of sounds
+kimberlite_module(conv2d SOURCE conv2d.comp)
+kimberlite_module(silu SOURCE silu.comp)
+kimberlite_module(local_attention SOURCE local_attention.comp)
+kimberlite_module(light_conv SOURCE light_conv.comp)
+kimberlite_module(light_conv_workgroup SOURCE light_conv.comp DEFINES WORKGROUP_ROWS)
 
 # attention and the KV cache
 kimberlite_module(rope_kv SOURCE rope_kv.comp)

@@ -1,7 +1,7 @@
 #version 450
 // The seam between two blocks of a Gemma layer, for every row:
 //
-//   x = (x + rms(delta) * post) * scale
+//   x = (x + rms(delta) * post) * scale    PLAIN_DELTA: x = (x + delta) * scale
 //   y = rms(x) * next                      ADD_ONLY: y = x
 //
 //   delta  f32 [n_rows, width]   output of attention or of the MLP; width a multiple of 4
@@ -136,12 +136,18 @@ void main() {
   combine_experts(first);
 #endif
   float sum = 0.0;
+#ifndef PLAIN_DELTA
   for (uint i = ROW_LANE; i < p.width4; i += ROW_LANES) sum = add_squares(delta[first + i], sum);
   const float delta_factor = rms_factor(sum);
-
   sum = 0.0;
+#endif
+
   for (uint i = ROW_LANE; i < p.width4; i += ROW_LANES) {
+#ifdef PLAIN_DELTA
+    precise const vec4 added = x[first + i] + delta[first + i];
+#else
     precise const vec4 added = x[first + i] + normed(delta[first + i], delta_factor, post[i]);
+#endif
     precise const vec4 value = added * p.scale;
     x[first + i] = value;
     sum = add_squares(value, sum);

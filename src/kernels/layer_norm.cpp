@@ -49,7 +49,8 @@ void add_layer_norm(graph::Graph& graph, const LayerNorm& args, std::string labe
   check(args.x, shape);
   check(args.y, shape);
   check(args.weight, row);
-  check(args.bias, row);
+  const bool centred = args.bias.valid();
+  if (centred) check(args.bias, row);
   Added added = kNothing;
   if (args.shift.valid()) {
     added = kShift;
@@ -70,9 +71,9 @@ void add_layer_norm(graph::Graph& graph, const LayerNorm& args, std::string labe
                   added == kByRow ? a : args.x,
                   added == kByRow ? b : args.x,
                   args.weight,
-                  args.bias,
+                  centred ? args.bias : args.weight,
                   args.y};
-  node.constants = {row_workgroup_size(*node.variant, graph.caps()), added};
+  node.constants = {row_workgroup_size(*node.variant, graph.caps()), added, centred ? 1u : 0u};
   node.set_push(shaders::LayerNormPush{static_cast<uint32_t>(shape[1] / 4), args.eps});
   node.grid = {static_cast<uint32_t>(shape[0]), 1, 1};
   node.bytes_touched = args.x.n_bytes + a.n_bytes + b.n_bytes + args.y.n_bytes;

@@ -1,4 +1,4 @@
-// Layer norm of rows, with what is added in front of it. Shader: layer_norm.comp.
+// Layer norm of rows, or RMS norm, with what is added in front of it. Shader: layer_norm.comp.
 #pragma once
 
 #include <string>
@@ -15,12 +15,13 @@ struct LayerNorm {
   graph::Tensor a{};      // f32 [n_rows, width], as b: added too, both or none, not beside `shift`
   graph::Tensor b{};
   graph::Tensor weight;  // f32 [width]
-  graph::Tensor bias;    // f32 [width]
+  graph::Tensor bias{};  // f32 [width]; unset: the mean stays too, an RMS norm
   graph::Tensor y;       // f32 [n_rows, width]
   float eps = 1e-5f;
 };
 
-/// y = (v - mean(v)) / sqrt(variance(v) + eps) * weight + bias, v = x + what is added.
+/// y = (v - mean(v)) / sqrt(variance(v) + eps) * weight + bias, or v / sqrt(mean(v^2) + eps) *
+/// weight without a bias; v = x + what is added.
 void add_layer_norm(graph::Graph& graph, const LayerNorm& args, std::string label);
 
 }  // namespace kimberlite::kernels

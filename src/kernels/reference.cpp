@@ -101,7 +101,7 @@ Expected norm_rows(const Expected& x, std::span<const float> weight, float eps) 
 
 /// The seam between two blocks; args.delta is not read.
 ResidualNormResult seam(const Expected& delta, const ResidualNormArgs& args) {
-  const Expected normed = norm_rows(delta, args.post, args.eps);
+  const Expected normed = args.post.empty() ? delta : norm_rows(delta, args.post, args.eps);
   ResidualNormResult result;
   for (size_t i = 0; i < normed.values.size(); ++i) {
     const double scale = args.scale;
@@ -119,9 +119,14 @@ Expected rms_norm(std::span<const float> x, std::span<const float> weight, float
   return norm_rows(exactly(x), weight, eps);
 }
 
+Expected rms_norm(const Expected& x, std::span<const float> weight, float eps) {
+  return norm_rows(x, weight, eps);
+}
+
 Expected layer_norm(const LayerNormArgs& args) {
   const size_t width = args.weight.size();
   const auto n = static_cast<double>(width);
+  const bool centred = !args.bias.empty();
   Expected y;
   std::vector<double> v(width), off(width);  // what is normed, and how far off it may be
   for (size_t row = 0; row < args.x.size(); row += width) {
@@ -139,6 +144,7 @@ Expected layer_norm(const LayerNormArgs& args) {
       mean += v[i] / n;
       magnitude += std::abs(v[i]) / n;
     }
+    if (!centred) mean = magnitude = 0;
     for (const double value : v) squares += (value - mean) * (value - mean) / n;
     const double deviation = std::sqrt(squares + double{args.eps});
     const double mean_off = (4 + roundings(width)) * kRounding * magnitude;
@@ -149,8 +155,8 @@ Expected layer_norm(const LayerNormArgs& args) {
       const double scaled_off =
           d_off / deviation * std::abs(args.weight[i]) +
           std::abs(scaled) * (norm_roundings(width) + 4 * kRounding + mean_off / deviation);
-      y.add(scaled + args.bias[i],
-            scaled_off + (std::abs(scaled) + std::abs(args.bias[i])) * kRounding + kTiny);
+      const double bias = centred ? double{args.bias[i]} : 0.0;
+      y.add(scaled + bias, scaled_off + (std::abs(scaled) + std::abs(bias)) * kRounding + kTiny);
     }
   }
   return y;

@@ -32,13 +32,16 @@ struct Expected {
 /// y = rms(x) * weight. x: [n_rows, weight.size()].
 [[nodiscard]] Expected rms_norm(std::span<const float> x, std::span<const float> weight, float eps);
 
+/// The same of values that are off themselves.
+[[nodiscard]] Expected rms_norm(const Expected& x, std::span<const float> weight, float eps);
+
 struct LayerNormArgs {
   std::span<const float> x;      // [n_rows, width]
   std::span<const float> shift;  // [width], or nothing
   std::span<const float> a;      // [n_rows, width], or nothing, as b
   std::span<const float> b;
   std::span<const float> weight;  // [width]
-  std::span<const float> bias;    // [width]
+  std::span<const float> bias;    // [width], or nothing: the mean stays too
   float eps = 1e-5f;
 };
 /// y = (v - mean(v)) / sqrt(variance(v) + eps) * weight + bias, v = x + shift + a + b.
@@ -46,7 +49,7 @@ struct LayerNormArgs {
 
 struct ResidualNormArgs {
   std::span<const float> delta;  // [n_rows, width]
-  std::span<const float> post;   // [width]
+  std::span<const float> post;   // [width], or nothing: delta as it is
   std::span<const float> x;      // [n_rows, width]: residual stream before
   std::span<const float> next;   // [width]
   float scale = 1.0f;

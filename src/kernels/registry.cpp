@@ -9,10 +9,13 @@
 #include "kernels/clip.hpp"
 #include "kernels/cluster_logits.hpp"
 #include "kernels/coded_types.hpp"
+#include "kernels/conv2d.hpp"
 #include "kernels/embed.hpp"
 #include "kernels/experts.hpp"
 #include "kernels/geglu.hpp"
 #include "kernels/layer_norm.hpp"
+#include "kernels/light_conv.hpp"
+#include "kernels/local_attention.hpp"
 #include "kernels/matmul.hpp"
 #include "kernels/matvec.hpp"
 #include "kernels/patch_pool.hpp"
@@ -21,6 +24,7 @@
 #include "kernels/rope_2d.hpp"
 #include "kernels/rope_kv.hpp"
 #include "kernels/sample.hpp"
+#include "kernels/silu.hpp"
 #include "kernels/soft_rows.hpp"
 #include "kernels/tower_attention.hpp"
 
@@ -58,6 +62,7 @@ std::vector<const KernelDesc*> list_kernels() {
   std::vector<const KernelDesc*> all{&kRmsNorm,
                                      &kResidualNorm,
                                      &kResidualAdd,
+                                     &kResidualPlain,
                                      &kExpertInputs,
                                      &kExpertSum,
                                      &kLayerNorm,
@@ -81,6 +86,7 @@ std::vector<const KernelDesc*> list_kernels() {
   }
   all.insert(all.end(), {&kExpertRoute, &kExpertTiles, &kClusterLogits, &kSoftRows, &kClip,
                          &kAddRows, &kRope2d, &kTowerAttention, &kPatchPool});
+  all.insert(all.end(), {&kConv2d, &kSilu, &kLocalAttention, &kLightConv});
   all.push_back(&kQuantAct);
   const auto sampling = sample_kernels();
   all.insert(all.end(), sampling.begin(), sampling.end());

@@ -34,6 +34,10 @@ constexpr std::array kAddVariants{
     Variant{"workgroup", "residual_add_workgroup", has_workgroup_rows},
     Variant{"portable", "residual_add"}};
 
+constexpr std::array kPlainVariants{
+    Variant{"workgroup", "residual_plain_workgroup", has_workgroup_rows},
+    Variant{"portable", "residual_plain"}};
+
 constexpr std::array kInputsBindings{BindingDesc{"delta"},
                                      BindingDesc{"post"},
                                      kX,
@@ -77,7 +81,8 @@ graph::Node make_seam(const graph::Graph& graph, const graph::KernelDesc& kernel
   const Shape& shape = args.x.shape;
   KL_CHECK(shape.rank() == 2 && shape[1] % 4 == 0, "rows of a multiple of 4");
   check_rows(args.delta, args.x);
-  check_weight(args.post, shape[1]);
+  const Tensor& post = args.post.valid() ? args.post : args.next;
+  check_weight(post, shape[1]);
   const uint32_t outputs = args.y.outputs();
   if (outputs != 0) check_activation_rows(args.y, graph.caps(), shape[0], shape[1]);
   if (args.next.valid()) check_weight(args.next, shape[1]);
@@ -87,11 +92,11 @@ graph::Node make_seam(const graph::Graph& graph, const graph::KernelDesc& kernel
   node.variant = &graph.pick(kernel);
   node.label = std::move(label);
   node.tensors = {args.delta,
-                  args.post,
+                  post,
                   args.x,
                   outputs != 0 ? args.y.y() : args.x,
                   outputs != 0 ? args.y.y_q() : args.x,
-                  args.next.valid() ? args.next : args.post};
+                  args.next.valid() ? args.next : post};
   node.constants = {row_workgroup_size(*node.variant, graph.caps()), outputs};
   node.set_push(
       shaders::ResidualNormPush{static_cast<uint32_t>(shape[1] / 4), args.eps, args.scale, n_used});
@@ -108,6 +113,8 @@ const graph::KernelDesc kResidualNorm{"residual_norm", kResidualBindings,
                                       sizeof(shaders::ResidualNormPush), kResidualVariants};
 const graph::KernelDesc kResidualAdd{"residual_add", kResidualBindings,
                                      sizeof(shaders::ResidualNormPush), kAddVariants};
+const graph::KernelDesc kResidualPlain{"residual_plain", kResidualBindings,
+                                       sizeof(shaders::ResidualNormPush), kPlainVariants};
 const graph::KernelDesc kExpertInputs{"expert_inputs", kInputsBindings,
                                       sizeof(shaders::ResidualNormPush), kInputsVariants};
 const graph::KernelDesc kExpertSum{"expert_sum", kSumBindings, sizeof(shaders::ResidualNormPush),
@@ -136,7 +143,9 @@ void add_residual_norm(graph::Graph& graph, const ResidualNorm& args, std::strin
   const bool norms = args.next.valid();
   KL_CHECK(norms ? args.y.outputs() != 0 : !args.y.f32.valid(),
            "a norm has a result; without a norm x itself is the float32 result");
-  const graph::KernelDesc& kernel = norms ? kResidualNorm : kResidualAdd;
+  KL_CHECK(norms || args.post.valid(), "a seam without any norm");
+  const graph::KernelDesc& summed = norms ? kResidualNorm : kResidualAdd;
+  const graph::KernelDesc& kernel = args.post.valid() ? summed : kResidualPlain;
   graph.add(make_seam(graph, kernel, args, 0, std::move(label)));
 }
 

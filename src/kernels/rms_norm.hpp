@@ -12,6 +12,7 @@ namespace kimberlite::kernels {
 extern const graph::KernelDesc kRmsNorm;
 extern const graph::KernelDesc kResidualNorm;
 extern const graph::KernelDesc kResidualAdd;
+extern const graph::KernelDesc kResidualPlain;
 extern const graph::KernelDesc kExpertInputs;
 extern const graph::KernelDesc kExpertSum;
 
@@ -21,7 +22,7 @@ void add_rms_norm(graph::Graph& graph, const graph::Tensor& x, const graph::Tens
 
 struct ResidualNorm {
   graph::Tensor delta;   // f32 [n_rows, width]: what the block computed
-  graph::Tensor post;    // f32 [width]: norm of delta
+  graph::Tensor post{};  // f32 [width]: norm of delta; unset: none
   graph::Tensor x;       // f32 [n_rows, width]: residual stream, updated
   graph::Tensor next{};  // f32 [width]: norm in front of the next block; unset: none
   ActivationRows y{};    // [n_rows, width]: input of the next block; unset: none
@@ -30,7 +31,7 @@ struct ResidualNorm {
 };
 
 /// x = (x + rms(delta) * post) * scale; y = rms(x) * next, or x itself where `next` is not set (y
-/// is rounded alone then, or not wanted).
+/// is rounded alone then, or not wanted). Without `post` delta is added as it is; `next` is set.
 void add_residual_norm(graph::Graph& graph, const ResidualNorm& args, std::string label);
 
 /// Inputs of a mixture of experts: two more norms of the residual stream.

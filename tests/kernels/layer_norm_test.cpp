@@ -24,6 +24,7 @@ constexpr Case kCases[] = {{1, 4}, {3, 36}, {8, 96}, {2, 1028}, {5, 3840}, {1, 6
 constexpr float kEps = 1e-5f;
 
 enum class Added { nothing, shift, rows };
+enum class Bias { some, none };
 
 class LayerNormTest : public testing::GpuTest {
  protected:
@@ -56,7 +57,7 @@ class LayerNormTest : public testing::GpuTest {
                     .a = rows(a_),
                     .b = rows(b_),
                     .weight = upload(weight_, Shape{width}),
-                    .bias = upload(bias_, Shape{width}),
+                    .bias = bias_.empty() ? Tensor{} : upload(bias_, Shape{width}),
                     .y = y,
                     .eps = kEps},
                    "norm");
@@ -71,12 +72,15 @@ TEST_F(LayerNormTest, MatchesDoublePrecision) {
   for_each_variant(kLayerNorm, [&](const graph::VariantPolicy& policy) {
     for (const auto& [n_rows, width] : kCases) {
       for (const Added added : {Added::nothing, Added::shift, Added::rows}) {
-        SCOPED_TRACE(std::to_string(width) + " " + std::to_string(static_cast<int>(added)));
-        make_rows(n_rows, width, added);
-        const Expected expected = reference::layer_norm(args());
-        const std::vector<float> y = compute(policy, 0, n_rows);
-        for (size_t i = 0; i < y.size(); ++i) {
-          ASSERT_NEAR(y[i], expected.values[i], expected.bounds[i]) << i;
+        for (const Bias bias : {Bias::some, Bias::none}) {
+          SCOPED_TRACE(std::to_string(width) + " " + std::to_string(static_cast<int>(added)));
+          make_rows(n_rows, width, added);
+          if (bias == Bias::none) bias_.clear();
+          const Expected expected = reference::layer_norm(args());
+          const std::vector<float> y = compute(policy, 0, n_rows);
+          for (size_t i = 0; i < y.size(); ++i) {
+            ASSERT_NEAR(y[i], expected.values[i], expected.bounds[i]) << i;
+          }
         }
       }
     }

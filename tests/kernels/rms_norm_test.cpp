@@ -103,6 +103,35 @@ TEST_F(RmsNormTest, ResidualNormMatchesDoublePrecision) {
   });
 }
 
+TEST_F(RmsNormTest, ResidualPlainMatchesDoublePrecision) {
+  for_each_variant(kResidualPlain, [&](const graph::VariantPolicy& policy) {
+    for (const auto& [n_rows, width] : kCases) {
+      const Shape shape{n_rows, width};
+      const auto delta = random_values(n_rows * width, 31, 0.7f);
+      const auto x0 = random_values(n_rows * width, 32, 3.0f);
+      const auto next = random_values(width, 33);
+      const Tensor x = upload(x0, shape);
+      const Tensor y = poisoned(DType::f32, shape);
+      Graph graph(caps_, &policy);
+      add_residual_norm(graph,
+                        {.delta = upload(delta, shape),
+                         .x = x,
+                         .next = upload(next, Shape{width}),
+                         .y = y,
+                         .eps = kEps},
+                        "seam");
+      run(graph);
+      const auto new_x = download(x);
+      const auto result = download(y);
+      for (uint64_t i = 0; i < result.size(); ++i) {
+        ASSERT_EQ(new_x[i], x0[i] + delta[i]) << i;
+        const double expected = new_x[i] / rms(&new_x[i / width * width], width) * next[i % width];
+        ASSERT_NEAR(result[i], expected, std::abs(expected) * tolerance(width) + 1e-30) << i;
+      }
+    }
+  });
+}
+
 TEST_F(RmsNormTest, ResidualAddIsTheSeamWithoutItsNorm) {
   for_each_variant(kResidualAdd, [&](const graph::VariantPolicy& policy) {
     constexpr uint64_t kWidth = 96;
