@@ -46,7 +46,7 @@ Status WeightTable::read_bounds(const std::string& stem, Bounds& bounds) const {
   for (const auto& [ending, value] : {std::pair{"_min", &bounds.low}, {"_max", &bounds.high}}) {
     const std::string name = stem + ending;
     if (file_->find_tensor(name) == nullptr) continue;
-    KL_ASSIGN(const formats::TensorInfo* source, find_floats(name, 1));
+    KL_ASSIGN(const formats::TensorInfo* source, find_floats(name, {1}));
     formats::dequantize_row(source->type, source->data.data(), value, 1);
     if (std::isnan(*value)) {
       return Error{ErrorCode::bad_file,

@@ -13,6 +13,8 @@ constexpr std::string_view kArchitecture = "clip";
 constexpr std::string_view kVisionType = "gemma4uv";
 constexpr std::string_view kTowerType = "gemma4v";
 constexpr std::string_view kAudioType = "gemma4ua";
+constexpr std::string_view kConformerType = "gemma4a";
+
 /// The type of one modality's projector, which a file with one modality alone may say without it.
 struct ProjectorType {
   std::string key;
@@ -29,6 +31,18 @@ Result<ProjectorType> read_type(const GgufFile& file, std::string_view modality)
 Error refuse_type(const GgufFile& file, const ProjectorType& type, std::string_view expected) {
   return {ErrorCode::unsupported,
           fmt::format("{}: {} is '{}', expected {}", file.path(), type.key, type.name, expected)};
+}
+
+/// What the file says about sounds, but for the width of the embeddings.
+Result<AudioConfig> read_audio(const GgufFile& file) {
+  KL_ASSIGN(const ProjectorType type, read_type(file, "audio"));
+  AudioConfig audio;
+  if (type.name == kConformerType) {
+    KL_ASSIGN(audio.conformer, read_conformer_config(file));
+  } else if (type.name != kAudioType) {
+    return refuse_type(file, type, fmt::format("'{}' or '{}'", kAudioType, kConformerType));
+  }
+  return audio;
 }
 
 /// A picture without an encoder.
@@ -94,9 +108,7 @@ Result<ProjectorConfig> read_projector_config(const GgufFile& file) {
     KL_TRY(read_target_width(file, "vision", config));
   }
   if (has_audio) {
-    KL_ASSIGN(const ProjectorType type, read_type(file, "audio"));
-    if (type.name != kAudioType) return refuse_type(file, type, fmt::format("'{}'", kAudioType));
-    config.audio.emplace();
+    KL_ASSIGN(config.audio, read_audio(file));
     KL_TRY(read_target_width(file, "audio", config));
   }
   return config;

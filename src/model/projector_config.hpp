@@ -1,6 +1,6 @@
 // ProjectorConfig: what a GGUF file says about a projector ("mmproj"), which makes embeddings for a
 // target of pictures and sounds: gemma4uv and gemma4ua of Gemma 4 12B, which have no encoders, and
-// gemma4v of the others, which has one.
+// gemma4v and gemma4a of the others, which have.
 #pragma once
 
 #include <cstdint>
@@ -10,6 +10,7 @@
 #include "base/result.hpp"
 #include "formats/gguf.hpp"
 #include "model/config.hpp"
+#include "model/conformer_config.hpp"
 #include "model/vision_tower_config.hpp"
 
 namespace kimberlite::model {
@@ -27,10 +28,17 @@ struct VisionConfig {
   [[nodiscard]] uint32_t n_values() const { return 3 * side * side; }
 };
 
-/// Sounds, in frames of 40 ms at 16 kHz.
+/// Sounds, in frames of 40 ms at 16 kHz; with an encoder in mel frames, four of which become a
+/// token.
 struct AudioConfig {
   uint32_t n_samples = 640;  // of a frame
   float rms_eps = 1e-6f;     // what every reader takes, whatever a file says
+  std::optional<ConformerConfig> conformer;
+
+  /// Values of a row in front of the projection.
+  [[nodiscard]] uint32_t projected_width() const {
+    return conformer ? conformer->output_width : n_samples;
+  }
 };
 
 struct ProjectorConfig {

@@ -15,10 +15,12 @@ Result<WeightTable> WeightTable::make(const formats::GgufFile& file, const Proje
     KL_TRY(table.add_vision(*config.vision, config.target_width, weights.vision_));
   }
   if (config.audio) {
-    const uint32_t n = config.audio->n_samples;
-    table.add_ones(n, weights.audio_.ones);
+    const AudioConfig& audio = *config.audio;
+    if (audio.conformer) KL_TRY(table.add_conformer(*audio.conformer, weights.audio_.conformer));
+    table.add_ones(audio.projected_width(), weights.audio_.ones);
     KL_TRY(table.add_matrix("mm.a.input_projection.weight", WeightEntry::kShared,
-                            config.target_width, n, weights.audio_.projection));
+                            config.target_width, audio.projected_width(),
+                            weights.audio_.projection));
   }
   return table;
 }
@@ -50,12 +52,17 @@ Status WeightTable::add_layer_norm(const std::string& name, uint64_t n, LayerNor
 }
 
 void WeightTable::add_ones(uint64_t n, graph::Tensor& out) {
+  add_words("ones", std::vector(n, std::bit_cast<uint32_t>(1.0f)), graph::Shape{n}, out);
+}
+
+void WeightTable::add_words(std::string name, std::vector<uint32_t> words, graph::Shape shape,
+                            graph::Tensor& out) {
   WeightEntry entry;
-  entry.name = "ones";
-  entry.words.assign(n, std::bit_cast<uint32_t>(1.0f));
+  entry.name = std::move(name);
+  entry.words = std::move(words);
   entry.vector = &out;
-  entry.range_bytes = {n * sizeof(float)};
-  out.shape = graph::Shape{n};
+  entry.range_bytes = {shape.n_elements() * sizeof(uint32_t)};
+  out.shape = shape;
   entries_.push_back(std::move(entry));
 }
 

@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "model/conformer_weights.hpp"
 #include "model/projector_config.hpp"
 #include "model/vision_tower_weights.hpp"
 #include "model/weights.hpp"
@@ -29,8 +30,9 @@ struct VisionWeights {
 };
 
 struct AudioWeights {
-  graph::Tensor ones;                // f32 [n_samples]
-  kernels::PackedMatrix projection;  // [target_width, n_samples]
+  ConformerWeights conformer;        // with an encoder
+  graph::Tensor ones;                // f32 [projected_width]
+  kernels::PackedMatrix projection;  // [target_width, projected_width]
 };
 
 class ProjectorWeights {

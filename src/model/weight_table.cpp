@@ -287,9 +287,9 @@ Result<const formats::TensorInfo*> WeightTable::find(const std::string& name,
   return tensor;
 }
 
-Result<const formats::TensorInfo*> WeightTable::find_floats(const std::string& name,
-                                                            uint64_t n) const {
-  KL_ASSIGN(const formats::TensorInfo* source, find(name, {n}));
+Result<const formats::TensorInfo*> WeightTable::find_floats(
+    const std::string& name, std::initializer_list<uint64_t> shape) const {
+  KL_ASSIGN(const formats::TensorInfo* source, find(name, shape));
   if (source->type != formats::GgmlType::f32 && source->type != formats::GgmlType::f16 &&
       source->type != formats::GgmlType::bf16) {
     return Error{ErrorCode::unsupported,
@@ -300,7 +300,7 @@ Result<const formats::TensorInfo*> WeightTable::find_floats(const std::string& n
 }
 
 Status WeightTable::add_floats(std::string name, uint32_t layer, uint64_t n) {
-  KL_ASSIGN(const formats::TensorInfo* source, find_floats(name, n));
+  KL_ASSIGN(const formats::TensorInfo* source, find_floats(name, {n}));
   WeightEntry entry;
   entry.name = std::move(name);
   entry.layer = layer;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -23,8 +24,13 @@ class ProjectorWeights;
 class Weights;
 struct ClippedLinearWeights;
 struct ClusterConfig;
+struct ConformerConfig;
+struct ConformerLayerWeights;
+struct ConformerWeights;
+struct ConvolutionWeights;
 struct DrafterConfig;
 struct ExpertWeights;
+struct HalfStepWeights;
 struct LayerNormWeights;
 struct LayerWeights;
 struct ProjectorConfig;
@@ -112,12 +118,27 @@ class WeightTable {
   Status add_layer_norm(const std::string& name, uint64_t n, LayerNormWeights& weights);
   /// What no file has: n times 1.
   void add_ones(uint64_t n, graph::Tensor& out);
+  /// The same of any values.
+  void add_words(std::string name, std::vector<uint32_t> words, graph::Shape shape,
+                 graph::Tensor& out);
+  Status add_conformer(const ConformerConfig& config, ConformerWeights& weights);
+  Status add_conformer_layer(uint32_t index, const ConformerConfig& config,
+                             ConformerLayerWeights& weights);
+  Status add_half_step(const std::string& prefix, const std::string& suffix,
+                       const ConformerConfig& config, HalfStepWeights& weights);
+  Status add_convolution(uint32_t index, const ConformerConfig& config,
+                         ConvolutionWeights& weights);
+  /// A tensor of floats as `stored`: element i is element source_of(i) of the file's.
+  Status add_reordered(const std::string& name, std::initializer_list<uint64_t> shape,
+                       graph::Shape stored, const std::function<uint64_t(uint64_t)>& source_of,
+                       graph::Tensor& out);
   /// STEM.weight [n_rows, n_cols] and what the file has of STEM.input_min, input_max, output_min
   /// and output_max.
   Status add_clipped_linear(const std::string& stem, uint64_t n_rows, uint64_t n_cols,
                             ClippedLinearWeights& out);
   Status read_bounds(const std::string& stem, kernels::Bounds& bounds) const;
-  Result<const formats::TensorInfo*> find_floats(const std::string& name, uint64_t n) const;
+  Result<const formats::TensorInfo*> find_floats(const std::string& name,
+                                                 std::initializer_list<uint64_t> shape) const;
   Status add_floats(std::string name, uint32_t layer, uint64_t n);
   Status add_scalar(std::string name, uint32_t layer, float& out);
   Status add_vector(std::string name, uint32_t layer, uint64_t n, graph::Tensor& out);
