@@ -30,9 +30,11 @@ struct Picture {
   std::vector<float> patches;  // [n_y * n_x, 3, 48, 48]: red, green, blue, each from 0 to 1
 };
 
-/// A sound at 16 kHz in frames of 40 ms; a frame takes one token.
+/// A sound of up to 30 s at 16 kHz, as the model takes it: in frames of 40 ms, each of which takes
+/// a token, or where it has an encoder of sounds in mel frames, four of which do.
 struct Sound {
-  std::vector<float> frames;  // [n, 640], each from -1 to 1; zeros behind the last sample
+  // [n, 640], each from -1 to 1, zeros behind the last sample; or [n, 128], logarithms
+  std::vector<float> frames;
 };
 
 /// A video: pictures of one size, and when each is shown.

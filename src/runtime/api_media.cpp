@@ -3,12 +3,16 @@
 
 #include "base/mapped_file.hpp"
 #include "media/frames.hpp"
+#include "media/mel.hpp"
 #include "media/patches.hpp"
 #include "media/video.hpp"
 #include "runtime/api.hpp"
 
 namespace kimberlite {
 namespace {
+
+static_assert(media::kMelBins == model::ConformerConfig::kMelBins);
+static_assert(media::count_mel_tokens(7) == runtime::SoundEncoder::count_tokens(7));
 
 Status check_projector(const runtime::Engine& engine) {
   if (engine.projector() != nullptr) return {};
@@ -108,11 +112,19 @@ Result<Picture> read_picture(const Model& model, const std::string& path, uint32
 }
 
 Result<std::vector<Sound>> read_sound(const Model& model, const std::string& path) {
-  KL_TRY(check_projector(Access::engine(model)));
+  const runtime::Engine& engine = Access::engine(model);
+  KL_TRY(check_projector(engine));
   KL_ASSIGN(const media::Audio audio, media::read_audio_file(path));
+  const auto& config = engine.projector()->config().audio;
+  const bool is_mel = config && config->conformer;
+  if (is_mel && audio.samples.size() < media::kMinMelSamples) {
+    return Error{ErrorCode::bad_file,
+                 fmt::format("{}: a sound of {} samples, this model needs {} at least", path,
+                             audio.samples.size(), media::kMinMelSamples)};
+  }
   std::vector<Sound> pieces;
   for (const std::span<const float> piece : media::split_audio(audio.samples)) {
-    pieces.push_back({media::make_frames(piece).values});
+    pieces.push_back({is_mel ? media::make_mel(piece).values : media::make_frames(piece).values});
   }
   return pieces;
 }

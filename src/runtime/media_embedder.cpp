@@ -76,12 +76,26 @@ Result<std::shared_ptr<const SoftTokens>> MediaEmbedder::embed_sound(
     return Error{ErrorCode::unsupported,
                  fmt::format("{}: the projector has no audio", projector_->path())};
   }
+  if (audio->conformer) return embed_mel(frames);
   const uint64_t n = frames.size() / audio->n_samples;
   if (frames.size() % audio->n_samples != 0 || n == 0 || n > engine_->config().max_context) {
     return refuse(fmt::format("a sound of {} samples, expected 1 to {} frames of {}", frames.size(),
                               engine_->config().max_context, audio->n_samples));
   }
   return embed({Kind::sound, frames, static_cast<uint32_t>(n), audio->n_samples, 0});
+}
+
+Result<std::shared_ptr<const SoftTokens>> MediaEmbedder::embed_mel(std::span<const float> frames) {
+  constexpr uint32_t kBins = model::ConformerConfig::kMelBins;
+  const uint64_t n = frames.size() / kBins;
+  constexpr uint64_t kMost = uint64_t{4} * SoundEncoder::kMaxTokens;
+  const uint64_t most = std::min<uint64_t>(kMost, uint64_t{4} * engine_->config().max_context);
+  if (frames.size() % kBins != 0 || n == 0 || n > most) {
+    return refuse(fmt::format("a sound of {} values, expected 1 to {} mel frames of {}",
+                              frames.size(), most, kBins));
+  }
+  const uint32_t n_tokens = SoundEncoder::count_tokens(static_cast<uint32_t>(n));
+  return embed({Kind::sound, frames, n_tokens, kBins, 0});
 }
 
 Result<std::shared_ptr<const SoftTokens>> MediaEmbedder::embed(const Source& source) {
@@ -112,6 +126,9 @@ Status MediaEmbedder::compute(const Source& source, std::span<float> out) {
   const auto& vision = projector_->config().vision;
   if (source.kind == Kind::picture && vision->tower) {
     return encoder_.encode(source.n_x, source.n / source.n_x, source.values, out);
+  }
+  if (source.kind == Kind::sound && projector_->config().audio->conformer) {
+    return sounds_.encode(source.values, out);
   }
   const uint64_t width = projector_->config().target_width;
   for (uint32_t first = 0; first < source.n; first += kMaxRows) {

@@ -12,6 +12,7 @@
 #include "runtime/picture_encoder.hpp"
 #include "runtime/projector.hpp"
 #include "runtime/prompt.hpp"
+#include "runtime/sound_encoder.hpp"
 #include "vk/memory.hpp"
 
 namespace kimberlite::runtime {
@@ -22,7 +23,10 @@ class MediaEmbedder {
  public:
   /// Both must outlive the embedder; the projector is loaded before the first call.
   MediaEmbedder(Engine& engine, const Projector& projector)
-      : engine_(&engine), projector_(&projector), encoder_(engine, projector) {}
+      : engine_(&engine),
+        projector_(&projector),
+        encoder_(engine, projector),
+        sounds_(engine, projector) {}
 
   /// A picture of n_x * n_y patches, row by row: [n_y * n_x, 3 * side * side] in 0 to 1, a plane
   /// for each colour. Errors: unsupported (the projector has no vision), invalid_argument (sizes,
@@ -30,7 +34,8 @@ class MediaEmbedder {
   Result<std::shared_ptr<const SoftTokens>> embed_picture(uint32_t n_x, uint32_t n_y,
                                                           std::span<const float> patches);
 
-  /// A sound: frames [n, 640] of 16,000 samples a second. Errors: as embed_picture.
+  /// A sound: frames [n, 640] of 16,000 samples a second, or mel frames [n, 128] of up to 30 s
+  /// where the projector has an encoder of sounds. Errors: as embed_picture.
   Result<std::shared_ptr<const SoftTokens>> embed_sound(std::span<const float> frames);
 
   /// How many pictures and sounds were computed so far: not found by their content.
@@ -52,6 +57,7 @@ class MediaEmbedder {
     uint32_t width = 0;  // values of a row
     uint32_t n_x = 0;    // patches of a picture's row
   };
+  Result<std::shared_ptr<const SoftTokens>> embed_mel(std::span<const float> frames);
   Result<std::shared_ptr<const SoftTokens>> embed(const Source& source);
   Status compute(const Source& source, std::span<float> out);
   Status run(const Source& source, uint32_t first, uint32_t n, std::span<float> out);
@@ -64,6 +70,7 @@ class MediaEmbedder {
   Engine* engine_;  // Borrowed from its owner, like the next.
   const Projector* projector_;
   PictureEncoder encoder_;  // where the projector has one
+  SoundEncoder sounds_;     // the same
   std::unique_ptr<vk::Buffer> values_;
   std::unique_ptr<vk::Buffer> places_;  // Columns of x, then of y
   std::unique_ptr<vk::Buffer> out_;

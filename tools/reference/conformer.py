@@ -96,7 +96,8 @@ def _weights(seed, state, n_layers, weight_map):
     result = {}
     for gguf, official in names.items():
         shape = tuple(state[official].shape)
-        stored = (shape[0], shape[-1]) if "conv_dw" in gguf else shape or (1,)
+        # What an output is made of is a row.
+        stored = (shape[0], int(np.prod(shape[1:]))) if len(shape) > 1 else shape or (1,)
         values = tensor(seed, gguf, stored)
         if weight_map:
             values = weight_map(gguf, values, False)

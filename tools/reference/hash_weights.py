@@ -63,7 +63,7 @@ _FIXED = {
     for norm in (1, 2, 3)
     for part, offset, spread in (("weight", 1.0, 0.375), ("bias", 0.0, 0.5))
 }
-# The same of an encoder's layers, whose names start with "v.blk.N."
+# The same of an encoder's layers, whose names start with "v.blk.N." or "a.blk.N."
 _FIXED |= {
     "v.blk.ln1.weight": (1.0, 0.375),
     "v.blk.ln2.weight": (1.0, 0.375),
@@ -73,6 +73,19 @@ _FIXED |= {
     "v.blk.attn_k_norm.weight": (0.5, 0.25),
     "v.std_bias": (0.0, 4.0),
     "v.std_scale": (1.0, 0.375),
+    "a.conv1d.0.norm.weight": (1.0, 0.375),
+    "a.conv1d.1.norm.weight": (1.0, 0.375),
+    "a.blk.attn_pre_norm.weight": (1.0, 0.375),
+    "a.blk.attn_post_norm.weight": (0.75, 0.25),
+    "a.blk.ffn_norm.weight": (1.0, 0.375),
+    "a.blk.ffn_norm_1.weight": (1.0, 0.375),
+    "a.blk.ffn_post_norm.weight": (0.75, 0.25),
+    "a.blk.ffn_post_norm_1.weight": (0.75, 0.25),
+    "a.blk.conv_norm.weight": (1.0, 0.375),
+    "a.blk.norm_conv.weight": (0.75, 0.375),
+    "a.blk.ln2.weight": (1.0, 0.375),
+    "a.blk.per_dim_scale.weight": (4.0, 2.0),
+    "a.pre_encode.out.bias": (0.0, 0.5),
 }
 # Bounds of a linear layer of an encoder: (offset, spread)
 _BOUNDS = {
@@ -109,14 +122,30 @@ _MATRICES = {
     "v.blk.ffn_down.weight": 2.0,
     "mm.input_projection.weight": 4.0,
     "mm.a.input_projection.weight": 4.0,
+    "a.conv1d.0.weight": 1.0,
+    "a.conv1d.1.weight": 1.0,
+    "a.input_projection.weight": 1.0,
+    "a.pre_encode.out.weight": 1.0,
+    "a.blk.attn_q.weight": 1.0,
+    "a.blk.attn_k.weight": 1.0,
+    "a.blk.attn_v.weight": 1.0,
+    "a.blk.attn_out.weight": 1.5,
+    "a.blk.attn_k_rel.weight": 1.0,
+    "a.blk.ffn_up.weight": 1.0,
+    "a.blk.ffn_up_1.weight": 1.0,
+    "a.blk.ffn_down.weight": 2.0,
+    "a.blk.ffn_down_1.weight": 2.0,
+    "a.blk.conv_pw1.weight": 1.0,
+    "a.blk.conv_pw2.weight": 1.5,
+    "a.blk.conv_dw.weight": 1.0,
 }
 
 
 def affine(name, n_in, is_full):
     """(offset, spread) as float32: value = offset + spread * unit. Table in tools/README.md."""
     ending = ".".join(name.split(".")[2:]) if name.startswith("blk.") else name
-    if name.startswith("v.blk."):
-        ending = "v.blk." + ".".join(name.split(".")[3:])
+    if name.startswith(("v.blk.", "a.blk.")):
+        ending = name[:6] + ".".join(name.split(".")[3:])
     bound = name.rpartition(".")[2]
     if bound in _BOUNDS:
         offset, spread = _BOUNDS[bound]

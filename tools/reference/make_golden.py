@@ -16,11 +16,13 @@ import torch
 
 import checkpoint
 import reference
+from conformer_golden import make_sound_golden
 from drafter_golden import make_drafter_golden
 from golden import write_golden
 from hash_blocks import rounded, stored
 from hash_weights import hash_stream, tensor
 from media_golden import make_media_golden
+from mel_golden import make_mel_golden
 from mutations import REQUIRED, measure_mutations
 from rope import write_rope
 from shapes import DRAFTERS, SHAPES
@@ -58,7 +60,8 @@ BLOCK_TYPES = {"q4_k": "q6_k", "q6_k": "q6_k"}
 
 MEDIA = ("tiny12-media",)
 TOWERS = ("tiny-e2b-vision", "tiny26-vision")
-NAMES = (*SHAPES, *DRAFTERS, *MEDIA, *TOWERS)
+SOUNDS = ("tiny-e2b-sounds",)
+NAMES = (*SHAPES, *DRAFTERS, *MEDIA, *TOWERS, *SOUNDS, "mel")
 DEFAULT_FOLDER = os.path.join(os.path.dirname(__file__), "..", "..", "tests", "golden")
 
 
@@ -229,6 +232,13 @@ def write_hash_values(folder):
         ("v.std_bias", (64,), False),
         ("mm.input_projection.weight", (4, 64), False),
         ("mm.a.input_projection.weight", (4, 640), False),
+        ("a.conv1d.1.weight", (2, 36), False),
+        ("a.conv1d.0.norm.weight", (64,), False),
+        ("a.blk.1.attn_post_norm.weight", (64,), False),
+        ("a.blk.1.attn_q.weight", (4, 64), False),
+        ("a.blk.1.ffn_down_1.input_min", (1,), False),
+        ("a.blk.0.per_dim_scale.weight", (32,), False),
+        ("a.pre_encode.out.bias", (64,), False),
     ):
         values = tensor(seed, name, shape, is_full).reshape(-1)
         header["tensors"][name] = {
@@ -274,6 +284,10 @@ def main():
             make_media_golden(name, args)
         elif name in TOWERS:
             make_tower_golden(name, args)
+        elif name in SOUNDS:
+            make_sound_golden(name, args)
+        elif name == "mel":
+            make_mel_golden(name, args)
         else:
             make_model_golden(SHAPES[name], args)
 

@@ -46,6 +46,19 @@ constexpr std::array kFixed{
     FixedScale{"v.blk.attn_k_norm.weight", {0.5f, 0.25f}},
     FixedScale{"v.std_bias", {0.0f, 4.0f}},
     FixedScale{"v.std_scale", {1.0f, 0.375f}},
+    FixedScale{"a.conv1d.0.norm.weight", {1.0f, 0.375f}},
+    FixedScale{"a.conv1d.1.norm.weight", {1.0f, 0.375f}},
+    FixedScale{"a.blk.attn_pre_norm.weight", {1.0f, 0.375f}},
+    FixedScale{"a.blk.attn_post_norm.weight", {0.75f, 0.25f}},
+    FixedScale{"a.blk.ffn_norm.weight", {1.0f, 0.375f}},
+    FixedScale{"a.blk.ffn_norm_1.weight", {1.0f, 0.375f}},
+    FixedScale{"a.blk.ffn_post_norm.weight", {0.75f, 0.25f}},
+    FixedScale{"a.blk.ffn_post_norm_1.weight", {0.75f, 0.25f}},
+    FixedScale{"a.blk.conv_norm.weight", {1.0f, 0.375f}},
+    FixedScale{"a.blk.norm_conv.weight", {0.75f, 0.375f}},
+    FixedScale{"a.blk.ln2.weight", {1.0f, 0.375f}},
+    FixedScale{"a.blk.per_dim_scale.weight", {4.0f, 2.0f}},
+    FixedScale{"a.pre_encode.out.bias", {0.0f, 0.5f}},
 };
 
 /// Bounds of a linear layer of an encoder.
@@ -87,6 +100,22 @@ constexpr std::array kMatrices{
     MatrixGain{"v.blk.ffn_down.weight", 2.0},
     MatrixGain{"mm.input_projection.weight", 4.0},
     MatrixGain{"mm.a.input_projection.weight", 4.0},
+    MatrixGain{"a.conv1d.0.weight", 1.0},
+    MatrixGain{"a.conv1d.1.weight", 1.0},
+    MatrixGain{"a.input_projection.weight", 1.0},
+    MatrixGain{"a.pre_encode.out.weight", 1.0},
+    MatrixGain{"a.blk.attn_q.weight", 1.0},
+    MatrixGain{"a.blk.attn_k.weight", 1.0},
+    MatrixGain{"a.blk.attn_v.weight", 1.0},
+    MatrixGain{"a.blk.attn_out.weight", 1.5},
+    MatrixGain{"a.blk.attn_k_rel.weight", 1.0},
+    MatrixGain{"a.blk.ffn_up.weight", 1.0},
+    MatrixGain{"a.blk.ffn_up_1.weight", 1.0},
+    MatrixGain{"a.blk.ffn_down.weight", 2.0},
+    MatrixGain{"a.blk.ffn_down_1.weight", 2.0},
+    MatrixGain{"a.blk.conv_pw1.weight", 1.0},
+    MatrixGain{"a.blk.conv_pw2.weight", 1.5},
+    MatrixGain{"a.blk.conv_dw.weight", 1.0},
 };
 
 uint64_t fnv1a64(std::string_view text) {
@@ -98,7 +127,7 @@ uint64_t fnv1a64(std::string_view text) {
 /// "blk.3.attn_q.weight" -> "attn_q.weight", "v.blk.3.ln1.weight" -> "v.blk.ln1.weight"; other
 /// names as they are.
 std::string ending_of(std::string_view name) {
-  for (const std::string_view prefix : {"blk.", "v.blk."}) {
+  for (const std::string_view prefix : {"blk.", "v.blk.", "a.blk."}) {
     if (!name.starts_with(prefix)) continue;
     const std::string_view rest = name.substr(name.find('.', prefix.size()) + 1);
     return std::string(prefix == "blk." ? "" : prefix) + std::string(rest);
