@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <span>
 #include <string>
@@ -12,6 +13,7 @@
 #include "formats/convert_config.hpp"
 #include "formats/convert_drafter.hpp"
 #include "formats/gguf_parse.hpp"
+#include "formats/quant.hpp"
 #include "formats/utf8_path.hpp"
 
 namespace kimberlite::formats {
@@ -176,6 +178,20 @@ std::string pick_hf_name(const Planner& planner, std::span<const std::string_vie
   return fmt::format("{}{}", names.front(), suffix);
 }
 
+Status add_hf_bounds(const std::string& stem, const std::string& source_stem, Planner& planner) {
+  for (const char* bound : {"input_min", "input_max", "output_min", "output_max"}) {
+    const uint64_t one[] = {1};
+    KL_ASSIGN(const SafetensorsTensor* source, planner.take(source_stem + bound, one));
+    if (source->dtype->ggml) {
+      float value = 0;
+      dequantize_row(*source->dtype->ggml, source->data.data(), &value, 1);
+      if (std::isinf(value)) continue;
+    }
+    KL_TRY(planner.add_vector(stem + bound, source_stem + bound, 1));
+  }
+  return {};
+}
+
 std::string pick_hf_vision_projection(const Planner& planner) {
   constexpr std::string_view kProjections[] = {
       "model.embed_vision.embedding_projection.weight",
@@ -203,12 +219,12 @@ Result<HfMediaConfig> read_hf_media(const JsonObject& config) {
   if (config.has("audio_config")) {
     KL_ASSIGN(const auto audio, config.object("audio_config"));
     if (with_encoders) {
-      return config.unsupported(
-          "the encoder of sounds of model_type gemma4 (gemma4a) is not written yet");
+      KL_ASSIGN(c.conformer, read_hf_conformer(audio));
+    } else {
+      KL_ASSIGN(c.audio, read_audio(audio));
     }
-    KL_ASSIGN(c.audio, read_audio(audio));
   }
-  if (!c.vision && !c.tower && !c.audio) {
+  if (!c.vision && !c.tower && !c.has_sounds()) {
     return config.unsupported(
         "neither vision_config nor audio_config is there: the model has no projector");
   }
@@ -218,10 +234,11 @@ Result<HfMediaConfig> read_hf_media(const JsonObject& config) {
 void write_hf_media(const HfMediaConfig& c, GgufWriter& writer) {
   writer.set_string("general.architecture", "clip");
   writer.set_bool("clip.has_vision_encoder", c.token_side() != 0);
-  writer.set_bool("clip.has_audio_encoder", c.audio.has_value());
+  writer.set_bool("clip.has_audio_encoder", c.has_sounds());
   if (c.vision) write_vision(c, writer);
   if (c.tower) write_hf_tower(*c.tower, c.hidden, writer);
   if (c.audio) write_audio(c, writer);
+  if (c.conformer) write_hf_conformer(*c.conformer, c.hidden, writer);
 }
 
 Status write_hf_processor(const std::string& dir, const HfMediaConfig& c, GgufWriter& writer) {
@@ -253,6 +270,7 @@ Result<TensorPlan> plan_media_tensors(const HfMediaConfig& c, const Safetensors&
   if (c.vision) KL_TRY(add_vision(c, planner));
   if (c.tower) KL_TRY(add_hf_tower(*c.tower, c.hidden, planner));
   if (c.audio) KL_TRY(add_audio(c, planner));
+  if (c.conformer) KL_TRY(add_hf_conformer(*c.conformer, c.hidden, planner));
   for (const SafetensorsTensor& tensor : files.tensors()) {
     if (planner.is_used(tensor.name)) continue;
     if (is_media_tensor(tensor.name)) {

@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "base/result.hpp"
+#include "formats/convert_audio.hpp"
 #include "formats/convert_planner.hpp"
 #include "formats/convert_vision.hpp"
 #include "formats/gguf_writer.hpp"
@@ -38,7 +39,9 @@ struct HfMediaConfig {
   std::optional<HfVisionConfig> vision;
   std::optional<HfTowerConfig> tower;  // in the place of `vision`: pictures with an encoder
   std::optional<HfAudioConfig> audio;
+  std::optional<HfConformerConfig> conformer;  // in the place of `audio`: sounds with an encoder
 
+  [[nodiscard]] bool has_sounds() const { return audio || conformer; }
   /// Pixels on a side of what becomes one vector; 0: no pictures.
   [[nodiscard]] uint64_t token_side() const {
     if (tower) return tower->side();
@@ -91,6 +94,10 @@ void write_hf_encoder(std::string_view prefix, const HfEncoder& encoder, GgufWri
 /// by name.
 std::string pick_hf_name(const Planner& planner, std::span<const std::string_view> names,
                          std::string_view suffix = {});
+
+/// The bounds of a linear layer, X.input_min and so on, by what is in front of these endings there
+/// and here. One that lets everything pass is not written.
+Status add_hf_bounds(const std::string& stem, const std::string& source_stem, Planner& planner);
 
 /// The matrix behind pictures.
 std::string pick_hf_vision_projection(const Planner& planner);

@@ -3,14 +3,12 @@
 
 #include <fmt/format.h>
 
-#include <cmath>
 #include <span>
 #include <string>
 
 #include "formats/convert_config.hpp"
 #include "formats/convert_media.hpp"
 #include "formats/gguf_parse.hpp"
-#include "formats/quant.hpp"
 
 namespace kimberlite::formats {
 namespace {
@@ -38,7 +36,6 @@ constexpr Part kSquare[] = {{"attn_q", "self_attn.q_proj"},
                             {"attn_out", "self_attn.o_proj"}};
 constexpr Part kWiden[] = {{"ffn_gate", "mlp.gate_proj"}, {"ffn_up", "mlp.up_proj"}};
 constexpr Part kNarrow = {"ffn_down", "mlp.down_proj"};
-constexpr std::string_view kBounds[] = {"input_min", "input_max", "output_min", "output_max"};
 
 /// What every tower has and no key of a GGUF file could say otherwise.
 Status check_fixed(const JsonObject& vision, const HfTowerConfig& c) {
@@ -67,18 +64,6 @@ Status check_fixed(const JsonObject& vision, const HfTowerConfig& c) {
   if (theta == kTheta) return {};
   return rope.unsupported(
       fmt::format("rope_theta is {}, readers of gemma4v take {}", theta, kTheta));
-}
-
-/// A bound that lets everything pass is not written.
-Status add_bound(std::string name, const std::string& source_name, Planner& planner) {
-  const uint64_t one[] = {1};
-  KL_ASSIGN(const SafetensorsTensor* source, planner.take(source_name, one));
-  if (source->dtype->ggml) {
-    float value = 0;
-    dequantize_row(*source->dtype->ggml, source->data.data(), &value, 1);
-    if (std::isinf(value)) return {};
-  }
-  return planner.add_vector(std::move(name), source_name, 1);
 }
 
 /// The tensors of one layer.
@@ -111,11 +96,7 @@ class LayerPlanner {
     KL_TRY(planner_.add_matrix(fmt::format("{}{}.weight", gguf_, part.gguf),
                                official + "linear.weight", {n_in, n_out}));
     if (!config_.clips) return {};
-    for (const std::string_view bound : kBounds) {
-      KL_TRY(add_bound(fmt::format("{}{}.{}", gguf_, part.gguf, bound),
-                       official + std::string(bound), planner_));
-    }
-    return {};
+    return add_hf_bounds(fmt::format("{}{}.", gguf_, part.gguf), official, planner_);
   }
 
   const HfTowerConfig& config_;  // Borrowed, like the next.

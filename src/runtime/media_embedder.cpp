@@ -88,8 +88,8 @@ Result<std::shared_ptr<const SoftTokens>> MediaEmbedder::embed_sound(
 Result<std::shared_ptr<const SoftTokens>> MediaEmbedder::embed_mel(std::span<const float> frames) {
   constexpr uint32_t kBins = model::ConformerConfig::kMelBins;
   const uint64_t n = frames.size() / kBins;
-  constexpr uint64_t kMost = uint64_t{4} * SoundEncoder::kMaxTokens;
-  const uint64_t most = std::min<uint64_t>(kMost, uint64_t{4} * engine_->config().max_context);
+  const uint64_t most =
+      std::min<uint64_t>(SoundEncoder::kMaxFrames, uint64_t{4} * engine_->config().max_context);
   if (frames.size() % kBins != 0 || n == 0 || n > most) {
     return refuse(fmt::format("a sound of {} values, expected 1 to {} mel frames of {}",
                               frames.size(), most, kBins));

@@ -23,6 +23,8 @@ namespace {
 
 constexpr uint32_t kMinRows = 8;
 constexpr uint32_t kRowStep = 128;  // between the numbers of rows of long sounds
+constexpr uint32_t kMaxRows = 768;
+static_assert(kMaxRows >= SoundEncoder::count_tokens(SoundEncoder::kMaxFrames));
 
 /// Few enough numbers that their executables are soon all there.
 uint32_t pick_rows(uint32_t n_tokens) {
@@ -45,7 +47,7 @@ Status SoundEncoder::make_buffers() {
     return std::make_unique<vk::Buffer>(std::move(buffer));
   };
   const model::ProjectorConfig& config = projector_->config();
-  const uint64_t n_rows = kMaxTokens;
+  const uint64_t n_rows = kMaxRows;
   using enum vk::MemoryKind;
   KL_ASSIGN(sizes_, make(2, upload, "sizes of a sound"));
   KL_ASSIGN(rows_, make(2 * n_rows * config.audio->conformer->width, device, "rows of a sound"));
@@ -59,7 +61,7 @@ Result<graph::Executable> SoundEncoder::make_part(uint32_t n_rows, uint32_t part
   const ConformerConfig& conformer = *config.audio->conformer;
   const model::AudioWeights& weights = projector_->weights().audio();
   const Shape shape{n_rows, conformer.width};
-  const uint64_t half_bytes = uint64_t{kMaxTokens} * conformer.width * sizeof(float);
+  const uint64_t half_bytes = uint64_t{kMaxRows} * conformer.width * sizeof(float);
   const auto stream = [&](uint32_t n_done) {
     return view(*rows_, n_done % 2 * half_bytes, DType::f32, shape);
   };
@@ -125,7 +127,7 @@ Status SoundEncoder::encode(std::span<const float> frames, std::span<float> out)
   KL_TRY(make_buffers());
   const auto n_frames = static_cast<uint32_t>(frames.size() / ConformerConfig::kMelBins);
   const uint32_t n_tokens = count_tokens(n_frames);
-  KL_CHECK(n_tokens > 0 && n_tokens <= kMaxTokens, "a sound of up to 30 s");
+  KL_CHECK(n_frames > 0 && n_frames <= kMaxFrames, "a sound of up to 30 s");
   KL_ASSIGN(const Parts* parts, get(pick_rows(n_tokens)));
   const std::array<uint32_t, 2> sizes{n_frames, (n_frames + 1) / 2};
   std::memcpy(sizes_->mapped(), sizes.data(), sizeof(sizes));

@@ -24,8 +24,8 @@ class SoundEncoder {
   SoundEncoder(Engine& engine, const Projector& projector)
       : engine_(&engine), projector_(&projector) {}
 
-  /// Tokens of the longest sound: those of 30 s, filled up.
-  static constexpr uint32_t kMaxTokens = 768;
+  /// Of the longest sound: 30 s.
+  static constexpr uint32_t kMaxFrames = 3000;
 
   [[nodiscard]] static constexpr uint32_t count_tokens(uint32_t n_frames) {
     return (n_frames + 3) / 4;

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <random>
 
+#include "media/mel.hpp"
 #include "synthetic/projector_file.hpp"
 
 namespace kimberlite::testing {
@@ -38,6 +39,12 @@ std::shared_ptr<const runtime::SoftTokens> embed_run(runtime::Engine& engine, co
   const uint64_t seed = golden.header.at("projector_seed");
   const std::string name = run.at("name");
   using Shape = synthetic::ProjectorShape;
+  if (run.contains("samples")) {
+    std::vector<float> samples =
+        synthetic::make_media(seed, name, run.at("samples").get<uint64_t>(), /*sound=*/true);
+    for (float& sample : samples) sample *= 0.25f;
+    return require_value(engine.media().embed_sound(media::make_mel(samples).values));
+  }
   if (run.contains("frames")) {
     const uint64_t n = run.at("frames").get<uint64_t>() * Shape::kFrameSamples;
     return require_value(

@@ -43,7 +43,8 @@ std::string list_shapes() {
   }
   return text +
          "  tiny12-projector, 12b-projector: pictures and sounds for these models\n"
-         "  tiny-e2b-, tiny26-, e2b-, e4b-, 26b-, 31b-projector: pictures, with an encoder\n"
+         "  tiny-e2b-, tiny26-, e2b-, e4b-, 26b-, 31b-projector: with encoders; sounds for e2b, "
+         "e4b\n"
          "\nExamples:\n"
          "  kimberlite-make-model --shape tiny12 --type f32 --seed 13 tiny12.gguf\n"
          "  kimberlite-make-model --shape 12b --type q4_0 12b.gguf           6.7 GB\n"

@@ -44,6 +44,16 @@ formats::HfMediaConfig config_of(const ProjectorShape& shape) {
   if (shape.audio) {
     config.audio = formats::HfAudioConfig{.frame = ProjectorShape::kFrameSamples, .rms_eps = kEps};
   }
+  if (shape.conformer) {
+    const ConformerShape& conformer = *shape.conformer;
+    config.conformer = formats::HfConformerConfig{
+        .width = conformer.hidden,
+        .n_layers = conformer.n_layers,
+        .n_heads = conformer.n_heads,
+        .channels = {ConformerShape::kFirstChannels, conformer.n_channels},
+        .output = conformer.output,
+        .clips = true};
+  }
   return config;
 }
 
@@ -60,6 +70,9 @@ class TensorList {
     for (const char* bound : {".input_min", ".input_max", ".output_min", ".output_max"}) {
       add(stem + bound, {1});
     }
+  }
+  void append(const std::vector<TensorSpec>& tensors) {
+    tensors_.insert(tensors_.end(), tensors.begin(), tensors.end());
   }
   [[nodiscard]] std::vector<TensorSpec> take() { return std::move(tensors_); }
 
@@ -118,7 +131,13 @@ uint64_t row_length(const TensorSpec& tensor) {
 
 /// The encoder of E2B and E4B, and that of 26B and 31B.
 ProjectorShape small_tower(uint32_t target_hidden) {
-  return {target_hidden, 768, 10240, true, false, TowerShape{16, 12, 3072, true, false}};
+  return {target_hidden,
+          768,
+          10240,
+          true,
+          false,
+          TowerShape{16, 12, 3072, true, false},
+          ConformerShape{1024, 12, 8, 32, 1536}};
 }
 ProjectorShape large_tower(uint32_t target_hidden) {
   return {target_hidden, 1152, 10240, true, false, TowerShape{27, 16, 4304, false, true}};
@@ -130,7 +149,13 @@ std::optional<ProjectorShape> find_projector_shape(std::string_view name) {
   if (name == "tiny12-projector") return ProjectorShape{96, 64, 24};
   if (name == "12b-projector") return ProjectorShape{3840, 3840, 1120};
   if (name == "tiny-e2b-projector") {
-    return ProjectorShape{256, 128, 36, true, false, TowerShape{2, 2, 224, true, false}};
+    return ProjectorShape{256,
+                          128,
+                          36,
+                          true,
+                          false,
+                          TowerShape{2, 2, 224, true, false},
+                          ConformerShape{64, 2, 2, 8, 96}};
   }
   if (name == "tiny26-projector") {
     return ProjectorShape{256, 144, 36, true, false, TowerShape{3, 2, 172, false, true}};
@@ -152,6 +177,10 @@ std::vector<TensorSpec> list_projector_tensors(const ProjectorShape& shape) {
   if (shape.audio) {
     list.add("mm.a.input_projection.weight", {ProjectorShape::kFrameSamples, shape.target_hidden});
   }
+  if (shape.conformer) {
+    list.append(list_conformer_tensors(*shape.conformer));
+    list.add("mm.a.input_projection.weight", {shape.conformer->output, shape.target_hidden});
+  }
   return list.take();
 }
 
@@ -164,7 +193,7 @@ Status write_projector(const ProjectorShape& shape, uint64_t seed, GgmlType type
   std::vector<TensorSpec> tensors = list_projector_tensors(shape);
   for (TensorSpec& tensor : tensors) {
     // Blocks need whole rows.
-    if (tensor.ne.size() == 4 && formats::traits(type).block_elems > 1) {
+    if (tensor.is_matrix && tensor.ne.size() == 4 && formats::traits(type).block_elems > 1) {
       tensor.ne = {row_length(tensor), tensor.ne[3]};
     }
   }

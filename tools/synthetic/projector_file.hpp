@@ -1,5 +1,5 @@
-// Writes a synthetic projector (mmproj) with hash weights: of pictures and sounds without encoders,
-// or of pictures with one.
+// Writes a synthetic projector (mmproj) with hash weights: of pictures and sounds, with encoders or
+// without.
 #pragma once
 
 #include <cstdint>
@@ -10,6 +10,7 @@
 
 #include "base/result.hpp"
 #include "formats/ggml_type.hpp"
+#include "synthetic/conformer_file.hpp"
 #include "synthetic/shapes.hpp"
 
 namespace kimberlite::synthetic {
@@ -30,8 +31,9 @@ struct ProjectorShape {
   uint32_t hidden;         // of a patch's embedding before the projection
   uint32_t n_positions;    // columns and rows that a picture may have: of patches of an encoder
   bool vision = true;
-  bool audio = true;
+  bool audio = true;  // without an encoder
   std::optional<TowerShape> tower = std::nullopt;
+  std::optional<ConformerShape> conformer = std::nullopt;
 
   static constexpr uint32_t kPatchValues = 48 * 48 * 3;
   static constexpr uint32_t kFrameSamples = 640;
