@@ -50,6 +50,13 @@ const model::TowerConfig* find_tower(const std::optional<Projector>& projector) 
   return tower ? &*tower : nullptr;
 }
 
+/// The same of sounds.
+const model::ConformerConfig* find_conformer(const std::optional<Projector>& projector) {
+  if (!projector || !projector->config().audio) return nullptr;
+  const auto& conformer = projector->config().audio->conformer;
+  return conformer ? &*conformer : nullptr;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Engine>> Engine::open(const std::string& path,
@@ -172,6 +179,7 @@ Status Engine::check_kernels(kernels::KvType type, const Progress& progress) {
   if (const model::TowerConfig* tower = find_tower(projector_)) {
     request.tower_head_dim = tower->head_dim;
   }
+  request.conformer = find_conformer(projector_) != nullptr;
   request.kv_type = type;
   request.known = probe_report_;
   request.cache_file = probe_cache_file_;
@@ -198,6 +206,9 @@ MemoryDemand Engine::demand(const model::WeightPlan& weights, kernels::KvType ty
   if (find_tower(projector_) != nullptr) {
     demand.scratch_bytes +=
         PictureEncoder::planned_bytes(projector_->config(), max_picture_tokens_);
+  }
+  if (find_conformer(projector_) != nullptr) {
+    demand.scratch_bytes += SoundEncoder::planned_bytes(projector_->config());
   }
   demand.max_context = kv_context_limit(config_, type, device_->caps(), kv_segment_rows_);
   return demand;

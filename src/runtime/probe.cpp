@@ -88,6 +88,9 @@ class Probe {
     if (head_dim != 0 && !report_.checked.contains(tower_check_name(head_dim))) {
       add(tower_checks(memory_, head_dim));
     }
+    if (request_.conformer && !report_.checked.contains(kConformerCheck)) {
+      add(conformer_checks(memory_));
+    }
     for (const AttentionKind& kind : request_.attention) {
       if (kind.window == 0 || kind.own_key == kernels::OwnKey::hidden) continue;
       if (report_.checked.contains(picture_check_name(kind, request_.kv_type))) continue;

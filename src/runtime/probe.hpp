@@ -63,6 +63,7 @@ struct ProbeRequest {
   std::set<kernels::MatrixKind> gated;    // of gate and up in one
   bool media = false;                     // pictures and sounds
   uint32_t tower_head_dim = 0;            // of an encoder of pictures; 0: there is none
+  bool conformer = false;                 // an encoder of sounds
   std::vector<AttentionKind> attention;
   kernels::KvType kv_type = kernels::KvType::f16;
   bool drafts = false;                   // a drafter guesses

@@ -103,6 +103,10 @@ struct ProbeMatrix {
 [[nodiscard]] std::vector<ProbeCheck> tower_checks(ProbeMemory& memory, uint32_t head_dim);
 /// The name of the first of them.
 [[nodiscard]] std::string tower_check_name(uint32_t head_dim);
+/// What an encoder of sounds needs.
+[[nodiscard]] std::vector<ProbeCheck> conformer_checks(ProbeMemory& memory);
+/// The name of the first of them.
+inline constexpr const char* kConformerCheck = "conv2d";
 /// Norms and activation: what every model uses.
 [[nodiscard]] std::vector<ProbeCheck> row_checks(ProbeMemory& memory, const vk::Caps& caps);
 /// A token for each of 8 sequences, every kind of setting among them.

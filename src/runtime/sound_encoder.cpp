@@ -36,7 +36,23 @@ Tensor view(const vk::Buffer& buffer, uint64_t offset, DType dtype, const Shape&
   return Tensor::of({&buffer, offset, shape.n_elements() * sizeof(float)}, dtype, shape);
 }
 
+struct BufferFloats {
+  uint64_t frames, sizes, rows, out;
+};
+BufferFloats buffer_floats(const model::ProjectorConfig& config) {
+  constexpr uint64_t kRows = kMaxRows;
+  return {.frames = 4 * kRows * ConformerConfig::kMelBins,
+          .sizes = 2,
+          .rows = 2 * kRows * config.audio->conformer->width,
+          .out = kRows * config.target_width};
+}
+
 }  // namespace
+
+uint64_t SoundEncoder::planned_bytes(const model::ProjectorConfig& config) {
+  const BufferFloats n = buffer_floats(config);
+  return (n.frames + n.sizes + n.rows + n.out) * sizeof(float);
+}
 
 Status SoundEncoder::make_buffers() {
   if (frames_ != nullptr) return {};
@@ -46,13 +62,12 @@ Status SoundEncoder::make_buffers() {
               vk::Buffer::make(engine_->device(), n_floats * sizeof(float), kind, name));
     return std::make_unique<vk::Buffer>(std::move(buffer));
   };
-  const model::ProjectorConfig& config = projector_->config();
-  const uint64_t n_rows = kMaxRows;
+  const BufferFloats n = buffer_floats(projector_->config());
   using enum vk::MemoryKind;
-  KL_ASSIGN(sizes_, make(2, upload, "sizes of a sound"));
-  KL_ASSIGN(rows_, make(2 * n_rows * config.audio->conformer->width, device, "rows of a sound"));
-  KL_ASSIGN(out_, make(n_rows * config.target_width, readback, "embeddings of a sound"));
-  KL_ASSIGN(frames_, make(4 * n_rows * ConformerConfig::kMelBins, upload, "mel frames"));
+  KL_ASSIGN(sizes_, make(n.sizes, upload, "sizes of a sound"));
+  KL_ASSIGN(rows_, make(n.rows, device, "rows of a sound"));
+  KL_ASSIGN(out_, make(n.out, readback, "embeddings of a sound"));
+  KL_ASSIGN(frames_, make(n.frames, upload, "mel frames"));
   return {};
 }
 

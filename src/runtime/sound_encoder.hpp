@@ -27,6 +27,9 @@ class SoundEncoder {
   /// Of the longest sound: 30 s.
   static constexpr uint32_t kMaxFrames = 3000;
 
+  /// Of the buffers.
+  [[nodiscard]] static uint64_t planned_bytes(const model::ProjectorConfig& config);
+
   [[nodiscard]] static constexpr uint32_t count_tokens(uint32_t n_frames) {
     return (n_frames + 3) / 4;
   }

@@ -57,7 +57,7 @@ class Convert(cli_test.CliTest):
         self.fails(2, "convert", text, out, "--mmproj", says=["the checkpoint has no projector"])
         towers = self.folder / "towers"
         write_folder(towers, model_config() | {"model_type": "gemma4"}, model_shapes() | AUDIO)
-        self.fails(2, "convert", towers, out, "--mmproj", says=["gemma4a"])
+        self.fails(2, "convert", towers, out, "--mmproj", says=["hidden_size"])
         self.assertFalse(out.exists())
         self.assertIn("--mmproj", self.ok("convert", "--help").decode())
 

@@ -6,10 +6,13 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "formats/convert.hpp"
 #include "media/mel.hpp"
 #include "media_fixture.hpp"
 #include "runtime/session.hpp"
+#include "support/conformer_checkpoint.hpp"
 #include "synthetic/projector_file.hpp"
+#include "tests/formats/temp_folder.hpp"
 
 namespace kimberlite::testing {
 namespace {
@@ -85,6 +88,25 @@ TEST_F(ConformerTest, LogitsBehindSoundsAgree) {
   const auto request = greedy(static_cast<uint32_t>(media.greedy.size()));
   EXPECT_EQ(require_value(other->generate(request, {})).tokens, media.greedy);
   RecordProperty("max_difference", fmt::format("{:.1e}", worst));
+}
+
+/// From a checkpoint through `convert`: the same weights, but for the rounding of the scales, which
+/// a checkpoint has before softplus.
+TEST_F(ConformerTest, ConvertedEmbeddingsAgree) {
+  TempFolder folder;
+  const std::string checkpoint = folder.file("checkpoint");
+  std::filesystem::create_directory(checkpoint);
+  const auto shape =
+      synthetic::find_projector_shape(golden_.header.at("projector").get<std::string>());
+  require_ok(write_conformer_checkpoint(*shape, golden_.header.at("projector_seed"), checkpoint));
+  formats::ConvertOptions options;
+  options.mmproj = true;
+  options.type = GgmlType::f32;
+  const std::string path = folder.file("mmproj.gguf");
+  EXPECT_EQ(require_value(formats::convert(checkpoint, path, options)).n_skipped, 0u);
+  TinyModel model(golden_.header.at("model").get<std::string>(), golden_.header.at("seed"),
+                  GgmlType::f32, with_projector(precise(), path));
+  expect_embeddings(model.engine(), "");
 }
 
 /// A longer sound starts as a shorter one: but for the last token, which the convolutions let see

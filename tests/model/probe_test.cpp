@@ -73,6 +73,7 @@ TEST_F(ProbeTest, ThisDriverPasses) {
   request.attention = {kSliding, kFull, kFullInSegments};
   request.media = true;
   request.tower_head_dim = 72;
+  request.conformer = true;
   std::vector<double> fractions;
   request.progress = [&](double fraction) { fractions.push_back(fraction); };
   const auto start = std::chrono::steady_clock::now();
@@ -81,7 +82,8 @@ TEST_F(ProbeTest, ThisDriverPasses) {
   EXPECT_THAT(report.warnings, ElementsAre());
   EXPECT_EQ(report.n_run, report.checked.size());
   for (const char* name : {"layer_norm", "soft_rows", "clip", "tower_attention d72", "rope_2d d72",
-                           "patch_pool", "add_rows"}) {
+                           "patch_pool", "add_rows", "conv2d", "silu", "local_attention",
+                           "light_conv", "residual_plain", "rms of a sum"}) {
     EXPECT_TRUE(report.checked.contains(name)) << name;
   }
   EXPECT_TRUE(std::ranges::any_of(

@@ -55,7 +55,7 @@ TEST(ProjectorConfig, RefusesWhatDoesNotFit) {
       error(with_text("clip.vision.projector_type", "gemma3")),
       HasSubstr("clip.vision.projector_type is 'gemma3', expected 'gemma4uv' or 'gemma4v'"));
   EXPECT_THAT(error(with_text("clip.audio.projector_type", "gemma4a")),
-              HasSubstr("clip.audio.projector_type is 'gemma4a', expected 'gemma4ua'"));
+              HasSubstr("clip.audio.feed_forward_length: is 0"));
   EXPECT_THAT(error(with_u32("audio.projection_dim", 128)),
               HasSubstr("clip.audio.projection_dim: is 128, but that of vision is 96"));
   EXPECT_THAT(error(with_u32("vision.projection_dim", 97)),

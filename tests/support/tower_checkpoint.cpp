@@ -4,11 +4,11 @@
 
 #include <fmt/format.h>
 
-#include <fstream>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <string_view>
 #include <vector>
+
+#include "support/checkpoint_folder.hpp"
 
 namespace kimberlite::testing {
 namespace {
@@ -94,34 +94,17 @@ json config_of(const ProjectorShape& shape) {
           {"audio_config", nullptr}};
 }
 
-Status write(const std::string& path, const std::string& contents) {
-  std::ofstream file(path, std::ios::binary);
-  file.write(contents.data(), static_cast<std::streamsize>(contents.size()));
-  file.close();
-  if (file.fail()) return Error{ErrorCode::io, path + ": cannot be written"};
-  return {};
-}
-
 }  // namespace
 
 Status write_tower_checkpoint(const ProjectorShape& shape, uint64_t seed,
                               const std::string& folder) {
-  json header = {{"__metadata__", {{"format", "pt"}}}};
-  std::string data;
+  CheckpointFolder checkpoint;
   for (const TensorSpec& tensor : list_projector_tensors(shape)) {
     std::vector<float> values = make_projector_values(seed, tensor);
     if (tensor.ne.size() == 4) values = interleaved(values);
-    const size_t begin = data.size();
-    data.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float));
-    header[official_name(tensor)] = {{"dtype", "F32"},
-                                     {"shape", official_shape(tensor)},
-                                     {"data_offsets", {begin, data.size()}}};
+    checkpoint.add(official_name(tensor), official_shape(tensor), values);
   }
-  KL_TRY(write(folder + "/config.json", config_of(shape).dump()));
-  const std::string text = header.dump();
-  const uint64_t n = text.size();
-  return write(folder + "/model.safetensors",
-               std::string(reinterpret_cast<const char*>(&n), sizeof(n)) + text + data);
+  return checkpoint.write(config_of(shape), folder);
 }
 
 }  // namespace kimberlite::testing

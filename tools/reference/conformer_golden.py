@@ -195,7 +195,7 @@ def make_sound_golden(name, args):
     }
     header = {
         "model": shape.name,
-        "projector": f"{shape.name}-projector",
+        "projector": f"{name}-projector",
         "seed": MODEL_SEED,
         "projector_seed": seed,
         "prompts": {

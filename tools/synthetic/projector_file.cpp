@@ -149,13 +149,10 @@ std::optional<ProjectorShape> find_projector_shape(std::string_view name) {
   if (name == "tiny12-projector") return ProjectorShape{96, 64, 24};
   if (name == "12b-projector") return ProjectorShape{3840, 3840, 1120};
   if (name == "tiny-e2b-projector") {
-    return ProjectorShape{256,
-                          128,
-                          36,
-                          true,
-                          false,
-                          TowerShape{2, 2, 224, true, false},
-                          ConformerShape{64, 2, 2, 8, 96}};
+    return ProjectorShape{256, 128, 36, true, false, TowerShape{2, 2, 224, true, false}};
+  }
+  if (name == "tiny-e2b-sounds-projector") {
+    return ProjectorShape{256, 0, 0, false, false, std::nullopt, ConformerShape{64, 2, 2, 8, 96}};
   }
   if (name == "tiny26-projector") {
     return ProjectorShape{256, 144, 36, true, false, TowerShape{3, 2, 172, false, true}};

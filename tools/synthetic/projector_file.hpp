@@ -39,7 +39,8 @@ struct ProjectorShape {
   static constexpr uint32_t kFrameSamples = 640;
 };
 
-/// Of tiny12, tiny-e2b, tiny26, 12b, e2b, e4b, 26b and 31b, as "tiny12-projector".
+/// Of tiny12, tiny-e2b (pictures), tiny26, 12b, e2b, e4b, 26b and 31b, as "tiny12-projector"; and
+/// "tiny-e2b-sounds-projector".
 std::optional<ProjectorShape> find_projector_shape(std::string_view name);
 
 /// Every tensor, in the order of the file.
