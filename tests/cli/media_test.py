@@ -77,6 +77,19 @@ class Media(cli_test.CliTest):
         self.assertEqual(self.ask("What shape is it?", "--image", self.blue), "It is a circle.")
         self.assertEqual(self.ask("How many beeps are there?", "--audio", self.three), "Three.")
 
+    def test_a_picture_through_an_encoder(self):
+        model, projector = self.folder / "tiny-e2b.gguf", self.folder / "tiny-e2b-mmproj.gguf"
+        for shape, path in (("tiny-e2b", model), ("tiny-e2b-projector", projector)):
+            subprocess.run([os.environ["MAKE_MODEL"], "--shape", shape, "--type", "f32", path],
+                           check=True, capture_output=True)
+        out = self.folder / "embeddings.bin"
+        named = ("-m", model, "--mmproj", projector, "-o", out, "--image-budget", 70, "--image")
+        self.ok("eval", "embed", *named, self.red)
+        red = out.read_bytes()
+        self.assertEqual(len(red), 8 * 8 * 256 * 4)
+        self.ok("eval", "embed", *named, self.blue)
+        self.assertNotEqual(out.read_bytes(), red)
+
     def test_tokens_of_a_picture(self):
         def tokens(*options):
             out = self.ok_json("run", "-p", "Hi", "--image", self.red, "-n", 1, "--json", *options)
