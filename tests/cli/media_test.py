@@ -90,6 +90,23 @@ class Media(cli_test.CliTest):
         self.ok("eval", "embed", *named, self.blue)
         self.assertNotEqual(out.read_bytes(), red)
 
+    def test_a_sound_through_an_encoder(self):
+        model, projector = self.folder / "tiny-e2b.gguf", self.folder / "sounds-mmproj.gguf"
+        for shape, path in (("tiny-e2b", model), ("tiny-e2b-sounds-projector", projector)):
+            subprocess.run([os.environ["MAKE_MODEL"], "--shape", shape, "--type", "f32", path],
+                           check=True, capture_output=True)
+        out = self.folder / "embeddings.bin"
+        named = ("eval", "embed", "-m", model, "--mmproj", projector, "-o", out, "--audio")
+        self.ok(*named, self.three)
+        self.assertEqual(len(out.read_bytes()), 20 * 256 * 4)  # of 0.81 s
+        short = self.folder / "short.wav"
+        with wave.open(str(short), "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(16000)
+            file.writeframes(bytes(2 * 160))
+        self.fails(2, *named, short, says=["a sound of 160 samples", "161"])
+
     def test_tokens_of_a_picture(self):
         def tokens(*options):
             out = self.ok_json("run", "-p", "Hi", "--image", self.red, "-n", 1, "--json", *options)
