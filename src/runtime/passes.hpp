@@ -34,7 +34,7 @@ struct PassKey {
   bool profiled = false;
   uint32_t agree = 0;   // of accept: kernels::AcceptOptions
   bool masked = false;  // of step and accept: Sequence::masks() says what may be drawn
-  bool soft = false;   // of cache: some columns take embeddings from Sequence::soft()
+  bool soft = false;    // of cache: some columns take embeddings from Sequence::soft()
   auto operator<=>(const PassKey&) const = default;
 };
 
