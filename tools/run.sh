@@ -17,6 +17,6 @@ ask() {
   $kimberlite run -v --temp 0 -p "$@" 2> >(grep -vE '^(note|loading)' >&2)
 }
 ask "What is 12 + 7?"
-ask "Tell me a story."
+ask "Tell me a story about Tom and a fox."
 ask "What is in the picture?" --image tools/pebble/examples/red-circle.png
 ask "What do you hear?" --audio tools/pebble/examples/three-beeps.wav
