@@ -4,9 +4,6 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
-#include <cstdio>
-#include <cstdlib>
-#include <thread>
 
 #include "base/os.hpp"
 
@@ -19,11 +16,10 @@ T require_value(Result<T> result) {
   return std::move(result).value();
 }
 
-/// Runs one of the disabled tests below as a child.
-ChildProcess start(const std::string& name, std::vector<std::string> arguments = {}) {
-  arguments.insert(arguments.begin(), {"--gtest_also_run_disabled_tests",
-                                       "--gtest_filter=ChildProcessChild.DISABLED_" + name});
-  return require_value(ChildProcess::start(*os::program_path(), arguments));
+/// tests/support/child_program.cpp
+ChildProcess start(const std::string& what, std::vector<std::string> arguments = {}) {
+  arguments.insert(arguments.begin(), what);
+  return require_value(ChildProcess::start(KIMBERLITE_CHILD_PROGRAM, arguments));
 }
 
 std::string read_all(ChildProcess& child) {
@@ -35,24 +31,10 @@ std::string read_all(ChildProcess& child) {
   return text;
 }
 
-TEST(ChildProcessChild, DISABLED_PrintsItsArguments) {
-  for (const std::string& argument : ::testing::internal::GetArgvs()) {
-    std::printf("[%s]\n", argument.c_str());
-  }
-}
-TEST(ChildProcessChild, DISABLED_Fails) {
-  for (int i = 0; i < 100'000; ++i) std::fputs("no! ", stderr);
-  std::exit(3);
-}
-TEST(ChildProcessChild, DISABLED_PrintsForever) {
-  while (std::puts("more and more") >= 0) continue;
-}
-TEST(ChildProcessChild, DISABLED_Sleeps) { std::this_thread::sleep_for(std::chrono::hours(1)); }
-
 TEST(ChildProcess, GetsItsArgumentsAsTheyAre) {
   const std::vector<std::string> arguments = {"two words", "a\"quote\"", "C:\\end\\",
                                               "\\\\\"",    "",           "$HOME %PATH% *"};
-  ChildProcess child = start("PrintsItsArguments", arguments);
+  ChildProcess child = start("arguments", arguments);
   const std::string text = read_all(child);
   EXPECT_EQ(require_value(child.wait()), 0);
   for (const std::string& argument : arguments) {
@@ -61,7 +43,7 @@ TEST(ChildProcess, GetsItsArgumentsAsTheyAre) {
 }
 
 TEST(ChildProcess, SaysHowItEndedAndWhy) {
-  ChildProcess child = start("Fails");
+  ChildProcess child = start("fail");
   read_all(child);
   EXPECT_EQ(require_value(child.wait()), 3);
   EXPECT_EQ(child.errors().substr(0, 8), "no! no! ");
@@ -69,7 +51,7 @@ TEST(ChildProcess, SaysHowItEndedAndWhy) {
 }
 
 TEST(ChildProcess, EndsWhenNobodyReads) {
-  ChildProcess child = start("PrintsForever");
+  ChildProcess child = start("print");
   char part[10];
   EXPECT_GT(require_value(child.read(std::as_writable_bytes(std::span(part)))), 0u);
   require_value(child.wait());
@@ -77,7 +59,7 @@ TEST(ChildProcess, EndsWhenNobodyReads) {
 
 TEST(ChildProcess, EndsWithItsOwner) {
   const auto begin = std::chrono::steady_clock::now();
-  { const ChildProcess child = start("Sleeps"); }
+  { const ChildProcess child = start("sleep"); }
   EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::minutes(1));
 }
 
