@@ -77,11 +77,18 @@ class Media(cli_test.CliTest):
         self.assertEqual(self.ask("What shape is it?", "--image", self.blue), "It is a circle.")
         self.assertEqual(self.ask("How many beeps are there?", "--audio", self.three), "Three.")
 
-    def test_a_picture_through_an_encoder(self):
-        model, projector = self.folder / "tiny-e2b.gguf", self.folder / "tiny-e2b-mmproj.gguf"
-        for shape, path in (("tiny-e2b", model), ("tiny-e2b-projector", projector)):
+    def make_with_encoder(self, projector_shape):
+        """A model and a projector in a folder of their own, where no other model finds them."""
+        folder = self.folder / projector_shape
+        folder.mkdir()
+        paths = folder / "tiny-e2b.gguf", folder / "mmproj.gguf"
+        for shape, path in zip(("tiny-e2b", projector_shape), paths):
             subprocess.run([os.environ["MAKE_MODEL"], "--shape", shape, "--type", "f32", path],
                            check=True, capture_output=True)
+        return paths
+
+    def test_a_picture_through_an_encoder(self):
+        model, projector = self.make_with_encoder("tiny-e2b-projector")
         out = self.folder / "embeddings.bin"
         named = ("-m", model, "--mmproj", projector, "-o", out, "--image-budget", 70, "--image")
         self.ok("eval", "embed", *named, self.red)
@@ -91,10 +98,7 @@ class Media(cli_test.CliTest):
         self.assertNotEqual(out.read_bytes(), red)
 
     def test_a_sound_through_an_encoder(self):
-        model, projector = self.folder / "tiny-e2b.gguf", self.folder / "sounds-mmproj.gguf"
-        for shape, path in (("tiny-e2b", model), ("tiny-e2b-sounds-projector", projector)):
-            subprocess.run([os.environ["MAKE_MODEL"], "--shape", shape, "--type", "f32", path],
-                           check=True, capture_output=True)
+        model, projector = self.make_with_encoder("tiny-e2b-sounds-projector")
         out = self.folder / "embeddings.bin"
         named = ("eval", "embed", "-m", model, "--mmproj", projector, "-o", out, "--audio")
         self.ok(*named, self.three)
