@@ -196,8 +196,8 @@ Status GgufWriter::write_to(const ByteSink& sink, const TensorSource& source,
   return {};
 }
 
-Status GgufWriter::write(const std::string& path, const TensorSource& source,
-                         const WriteProgress& progress) const {
+Status GgufWriter::replace(const std::string& path,
+                           const std::function<Status(const std::string&, std::ofstream&)>& fill) {
   KL_TRY(check_output(path, /*overwrite=*/true));
   const std::string partial = path + ".partial";
   errno = 0;
@@ -206,13 +206,7 @@ Status GgufWriter::write(const std::string& path, const TensorSource& source,
     return Error{ErrorCode::io, fmt::format("{}: cannot create: {}", partial,
                                             std::generic_category().message(errno))};
   }
-  const ByteSink sink = [&](std::span<const std::byte> bytes) -> Status {
-    file.write(reinterpret_cast<const char*>(bytes.data()),
-               static_cast<std::streamsize>(bytes.size()));
-    if (!file) return Error{ErrorCode::io, partial + ": cannot write; is the disk full?"};
-    return {};
-  };
-  Status status = write_to(sink, source, progress);
+  Status status = fill(partial, file);
   file.close();
   if (status.ok() && !file) status = Error{ErrorCode::io, partial + ": cannot finish writing"};
   if (status.ok()) status = os::replace_file(partial, path);
@@ -221,6 +215,45 @@ Status GgufWriter::write(const std::string& path, const TensorSource& source,
     std::filesystem::remove(utf8_path(partial), ignored);
   }
   return status;
+}
+
+Status GgufWriter::write(const std::string& path, const TensorSource& source,
+                         const WriteProgress& progress) const {
+  return replace(path, [&](const std::string& partial, std::ofstream& file) {
+    const ByteSink sink = [&](std::span<const std::byte> bytes) -> Status {
+      file.write(reinterpret_cast<const char*>(bytes.data()),
+                 static_cast<std::streamsize>(bytes.size()));
+      if (!file) return Error{ErrorCode::io, partial + ": cannot write; is the disk full?"};
+      return {};
+    };
+    return write_to(sink, source, progress);
+  });
+}
+
+Status GgufWriter::write_hollow(const std::string& path, const TensorSource& source) const {
+  return replace(path, [&](const std::string& partial, std::ofstream& file) -> Status {
+    const std::string head = header();
+    file << head;
+    for (size_t i = 0; i < tensors_.size(); ++i) {
+      std::string bytes;
+      KL_TRY(source(i, [&](std::span<const std::byte> next) -> Status {
+        bytes.append(reinterpret_cast<const char*>(next.data()), next.size());
+        return {};
+      }));
+      if (bytes.empty()) continue;
+      if (bytes.size() != tensors_[i].n_bytes) {
+        return size_error(tensors_[i].name, tensors_[i].n_bytes, bytes.size());
+      }
+      file.seekp(static_cast<std::streamoff>(head.size() + tensors_[i].offset));
+      file << bytes;
+    }
+    file.flush();
+    if (!file) return Error{ErrorCode::io, partial + ": cannot write; is the disk full?"};
+    std::error_code failed;
+    std::filesystem::resize_file(utf8_path(partial), head.size() + data_bytes_, failed);
+    if (failed) return Error{ErrorCode::io, partial + ": cannot resize: " + failed.message()};
+    return {};
+  });
 }
 
 }  // namespace kimberlite::formats

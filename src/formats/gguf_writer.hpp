@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <fstream>
 #include <functional>
 #include <map>
 #include <span>
@@ -69,6 +70,10 @@ class GgufWriter {
   Status write(const std::string& path, const TensorSource& source,
                const WriteProgress& progress = {}) const;
 
+  /// The same, but tensors that `source` pushes nothing of are holes: zeros that take no room on
+  /// disk where the file system knows how. For models that are planned and recorded, never run.
+  Status write_hollow(const std::string& path, const TensorSource& source) const;
+
   /// The same bytes into any sink, with no file involved.
   Status write_to(const ByteSink& sink, const TensorSource& source,
                   const WriteProgress& progress = {}) const;
@@ -84,6 +89,9 @@ class GgufWriter {
 
   std::string& value(std::string_view key, uint32_t type);
   [[nodiscard]] std::string header() const;
+  /// `fill` writes the open file of the first name, which then takes the place of `path`.
+  static Status replace(const std::string& path,
+                        const std::function<Status(const std::string&, std::ofstream&)>& fill);
 
   uint32_t alignment_;
   std::vector<std::string> keys_;              // in the order they were set

@@ -186,6 +186,7 @@ WeightPlan plan_table(const WeightTable& table, const vk::Caps& caps, uint32_t n
 Status load_table(WeightTable& table, const formats::GgufFile& file, vk::Device& device,
                   const LoadOptions& options, vk::Arena& device_arena, vk::Arena& host_arena) {
   KL_TRY(table.allocate(device_arena, host_arena, options.n_gpu_layers));
+  if (options.dry) return {};
   uint64_t total_bytes = 0;
   for (const WeightEntry& entry : table.entries()) total_bytes += entry.source_bytes();
   Loader loader(file, device, options, total_bytes);

@@ -67,6 +67,7 @@ struct PerLayerWeights {
 struct LoadOptions {
   uint32_t n_gpu_layers = UINT32_MAX;  // layers from here on go to host-visible memory
   LinearPolicy linear;
+  bool dry = false;                      // places alone: nothing is read or written
   uint32_t n_threads = 0;                // for repacking; 0 = as many as the machine has
   std::function<void(double)> progress;  // fraction of the bytes done, from the caller's thread
   std::function<bool()> cancelled;

@@ -95,7 +95,8 @@ Status Engine::open_device(const EngineOptions& options) {
   KL_ASSIGN(const vk::DeviceChoice choice,
             vk::choose_device(snapshots, options.device, file_bytes, host_bytes));
   device_reason_ = choice.reason;
-  KL_ASSIGN(const vk::DevicePlan plan, vk::plan_device(snapshots[choice.index]));
+  KL_ASSIGN(const vk::DevicePlan plan,
+            vk::plan_device(snapshots[choice.index], {.pipeline_statistics = options.dry}));
   KL_ASSIGN(device_, vk::Device::make(*instance_, choice.index, plan));
   kv_segment_rows_ = options.kv_segment_rows.value_or(pick_segment_rows(device_->caps()));
   memory_.usable_bytes = vk::usable_bytes(snapshots[choice.index], host_bytes);
@@ -240,6 +241,7 @@ Status Engine::load_weights(const EngineOptions& options) {
   model::LoadOptions load;
   load.n_gpu_layers = memory_.n_gpu_layers;
   load.linear = linear_;
+  load.dry = options.dry;
   if (options.progress) {
     load.progress = [&](double fraction) { options.progress("loading weights", fraction); };
   }

@@ -51,6 +51,9 @@ struct EngineOptions {
   /// Tokens of the largest picture: the rings of the sliding layers have room for it.
   uint32_t max_picture_tokens = kMaxPictureTokens;
   bool probe = true;  // check every kernel variant against the CPU at the first use of a driver
+  /// For a device that executes nothing (tools/driver-lab): weights have their places and are never
+  /// read, and pipelines keep what the driver's compiler says of them.
+  bool dry = false;
   Progress progress;
 };
 

@@ -84,6 +84,9 @@ class Session {
   /// Errors: context_full, out_of_memory, device.
   Result<std::vector<double>> time_columns(uint32_t n_runs);
 
+  /// Memory for masks; a generation with one sees to it by itself. Errors: out_of_memory.
+  Status make_masks() { return sequence_.make_masks(); }
+
   void cancel() { cancelled_ = true; }
 
   [[nodiscard]] const std::vector<int32_t>& tokens() const { return now_.tokens; }

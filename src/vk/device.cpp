@@ -38,11 +38,17 @@ struct FeatureChain {
   VkPhysicalDeviceVulkan13Features v13 = vk_info<VkPhysicalDeviceVulkan13Features>(
       VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_FEATURES);
 
+  VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR statistics =
+      vk_info<VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR>(
+          VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_EXECUTABLE_PROPERTIES_FEATURES_KHR);
+
   explicit FeatureChain(const DevicePlan& plan) {
     const DeviceFeatures& wanted = plan.features;
     all.pNext = &v11;
     v11.pNext = &v12;
     v12.pNext = &v13;
+    if (plan.pipeline_statistics) v13.pNext = &statistics;
+    statistics.pipelineExecutableInfo = VK_TRUE;
     all.features.shaderInt16 = wanted.int16;
     all.features.shaderInt64 = wanted.int64;
     v11.storageBuffer16BitAccess = wanted.storage_16bit;

@@ -102,6 +102,10 @@ Result<VkPipeline> compile(Device& device, const PipelineSpec& spec, VkPipelineL
   info.stage.pName = "main";
   info.stage.pSpecializationInfo = &special;
   if (device.plan().require_subgroup_size) info.stage.pNext = &required;
+  if (device.plan().pipeline_statistics) {
+    info.flags = VK_PIPELINE_CREATE_CAPTURE_STATISTICS_BIT_KHR |
+                 VK_PIPELINE_CREATE_CAPTURE_INTERNAL_REPRESENTATIONS_BIT_KHR;
+  }
   // Legal only for whole subgroups along x; a narrower workgroup is one partial subgroup anyway.
   if (device.plan().full_subgroups && width % subgroup == 0)
     info.stage.flags = VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT;
@@ -129,7 +133,6 @@ struct PipelineCache::State {
   Handle<VkPipelineCache, &vkDestroyPipelineCache> cache;
   mutable std::mutex mutex;
   std::map<PipelineSpec, std::unique_ptr<Pipeline>> pipelines;  // guarded by mutex
-  double seconds = 0;                                           // guarded by mutex
 
   Result<std::unique_ptr<Pipeline>> make_pipeline(const PipelineSpec& spec);
   void set_name(const PipelineSpec& spec, const Pipeline& pipeline) const;
@@ -178,8 +181,7 @@ Result<std::unique_ptr<Pipeline>> PipelineCache::State::make_pipeline(const Pipe
   pipeline->pipeline = {device->get(), *compiled};
   set_name(spec, *pipeline);
   const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start;
-  const std::lock_guard lock(mutex);
-  seconds += spent.count();
+  pipeline->seconds = spent.count();
   return pipeline;
 }
 
@@ -254,8 +256,15 @@ size_t PipelineCache::n_pipelines() const {
 }
 
 double PipelineCache::creation_seconds() const {
+  double seconds = 0;
+  each([&](const PipelineSpec&, const Pipeline& pipeline) { seconds += pipeline.seconds; });
+  return seconds;
+}
+
+void PipelineCache::each(
+    const std::function<void(const PipelineSpec&, const Pipeline&)>& visit) const {
   const std::lock_guard lock(state_->mutex);
-  return state_->seconds;
+  for (const auto& [spec, pipeline] : state_->pipelines) visit(spec, *pipeline);
 }
 
 }  // namespace kimberlite::vk

@@ -40,6 +40,7 @@ struct Pipeline {
   Handle<VkDescriptorSetLayout, &vkDestroyDescriptorSetLayout> set_layout;
   Handle<VkPipelineLayout, &vkDestroyPipelineLayout> layout;
   Handle<VkPipeline, &vkDestroyPipeline> pipeline;
+  double seconds = 0;  // that its creation took
 };
 
 /// Owns every pipeline of a device. Thread-safe.
@@ -61,6 +62,9 @@ class PipelineCache {
   /// Writes the driver's blob. Failing to write is not an error worth stopping for: returned, not
   /// fatal.
   Status save();
+
+  /// Calls `visit` for every pipeline so far.
+  void each(const std::function<void(const PipelineSpec&, const Pipeline&)>& visit) const;
 
   [[nodiscard]] size_t n_pipelines() const;
   [[nodiscard]] double creation_seconds() const;  // summed over all vkCreateComputePipelines calls

@@ -15,6 +15,7 @@ namespace {
 
 constexpr uint64_t kMaxArenaBytes = 966367641;  // 0.9 GiB: SwiftShader refuses 1.0
 constexpr uint64_t kMinArenaBytes = 128 * kMiB;
+constexpr const char* kPipelineStatisticsExtension = "VK_KHR_pipeline_executable_properties";
 
 struct SubgroupOperation {
   uint32_t bit;
@@ -157,6 +158,10 @@ void pick_features(const DeviceSnapshot& device, const PlanOptions& options, Dev
   if (plan.features.memory_budget) plan.extensions.emplace_back("VK_EXT_memory_budget");
   if (plan.features.external_memory_host)
     plan.extensions.emplace_back("VK_EXT_external_memory_host");
+  if (options.pipeline_statistics && device.has_extension(kPipelineStatisticsExtension)) {
+    plan.pipeline_statistics = true;
+    plan.extensions.emplace_back(kPipelineStatisticsExtension);
+  }
 }
 
 bool has_unified_memory(const DeviceSnapshot& device) {

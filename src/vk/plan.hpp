@@ -31,6 +31,7 @@ struct PlanOptions {
   uint64_t max_arena_bytes = 0;  // 0 = pick; else a smaller bound than the device's (tests)
   bool portable_only = false;    // behave as if no optional feature existed (tests of the floor)
   bool force_storage_loads = false;  // WideLoad::storage everywhere (measurements)
+  bool pipeline_statistics = false;  // of compilers, where the driver tells (tools/driver-lab)
 };
 
 struct DevicePlan {
@@ -40,6 +41,7 @@ struct DevicePlan {
   std::vector<std::string> extensions;  // to enable
   bool require_subgroup_size = false;   // ask for Caps::subgroup_size when a pipeline is made
   bool full_subgroups = false;          // ask for full subgroups where the local size allows it
+  bool pipeline_statistics = false;     // read_statistics() works on pipelines
   /// Memory types for each kind, best first; the rest are fall-backs for when a heap is full.
   std::array<std::vector<uint32_t>, kMemoryKinds> memory_types;
   Caps caps;

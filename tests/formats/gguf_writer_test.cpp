@@ -144,6 +144,36 @@ TEST(GgufWriter, AFailedWriteLeavesTheOldFileAndNothingElse) {
   EXPECT_EQ(folder.n_files(), 1u);
 }
 
+TEST(GgufWriter, AHollowFileHasZerosWhereNothingWasPushed) {
+  const TempFolder folder;
+  const std::string path = folder.file("hollow.gguf");
+  GgufWriter writer;
+  const uint64_t ne[] = {1024, 3};
+  for (const char* name : {"first", "middle", "last"}) {
+    ASSERT_TRUE(writer.add_tensor(name, GgmlType::f32, ne).ok());
+  }
+  const TensorSource middle = [](size_t index, const ByteSink& sink) -> Status {
+    if (index == 1) return push_floats(index, sink, 3072);
+    return {};
+  };
+  ASSERT_TRUE(writer.write_hollow(path, middle).ok());
+  const auto hollow = GgufFile::open(path);
+  ASSERT_TRUE(hollow.ok()) << hollow.error().message;
+  const std::string whole = folder.file("whole.gguf");
+  ASSERT_TRUE(writer
+                  .write(whole,
+                         [&](size_t index, const ByteSink& sink) -> Status {
+                           if (index == 1) return middle(index, sink);
+                           return sink(std::vector<std::byte>(3072 * sizeof(float)));
+                         })
+                  .ok());
+  EXPECT_EQ(folder.read("hollow.gguf"), folder.read("whole.gguf"));
+  const Status too_few = writer.write_hollow(path, [](size_t index, const ByteSink& sink) {
+    return index == 1 ? push_floats(index, sink, 2) : Status{};
+  });
+  EXPECT_THAT(too_few.error().message, HasSubstr("declared 12288 bytes"));
+}
+
 /// A finished file takes the place of its name, so a folder or a device must not have it.
 TEST(GgufWriter, ReplacesNothingButFiles) {
   const TempFolder folder;

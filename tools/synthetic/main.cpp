@@ -29,6 +29,7 @@ struct Options {
   uint32_t vocab = 0;
   uint64_t seed = 1;
   bool split_experts = false;
+  bool hollow = false;
 };
 
 std::string list_shapes() {
@@ -68,6 +69,8 @@ void add_options(CLI::App& app, Options& options) {
       ->check(types);
   app.add_flag("--split-experts", options.split_experts,
                "gate and up of the experts as two tensors");
+  app.add_flag("--hollow", options.hollow,
+               "zeros that take no room on disk, for runs whose results do not matter");
   app.add_option("--seed", options.seed, "of the hash that the weights are")->capture_default_str();
   app.add_option("OUT.gguf", options.output, "the file to write")->required();
   app.footer(list_shapes());
@@ -126,9 +129,11 @@ int main(int argc, char** argv) {
   const auto embedding = kimberlite::formats::find_ggml_type(options.embedding_type);
   if (!matrices || !embedding) return fail("a type that this build does not know");
 
+  kimberlite::synthetic::ModelTypes types(*matrices, *embedding);
+  types.hollow = options.hollow;
   ProgressLine line;
   const auto status = kimberlite::synthetic::write_model(
-      *shape, options.seed, {*matrices, *embedding}, options.output,
+      *shape, options.seed, types, options.output,
       [&line](uint64_t done, uint64_t all) { return line(done, all); });
   return status.ok() ? 0 : fail(status.error().message);
 }

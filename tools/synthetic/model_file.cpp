@@ -344,9 +344,11 @@ Status write_model(const ModelShape& shape, uint64_t seed, ModelTypes types,
       const std::vector<float> divisors = rope_divisors(shape);
       return sink(std::as_bytes(std::span<const float>(divisors)));
     }
+    if (types.hollow && stored.source.is_matrix) return {};
     return push_tensor(TensorMaker(seed, stored, types.as_f32), type_of(stored),
                        stored.source.n_elements(), sink);
   };
+  if (types.hollow) return writer.write_hollow(path, source);
   return writer.write(path, source, progress);
 }
 

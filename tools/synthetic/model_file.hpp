@@ -21,6 +21,7 @@ struct ModelTypes {
 
   std::vector<formats::GgmlType> matrices;  // of the layers, in turn in the order of the file
   formats::GgmlType embedding;              // token_embd.weight, also the head, and per layer
+  bool hollow = false;  // matrices are zeros that take no room on disk: for runs without results
   bool as_f32 = false;  // store what those types stand for, so that another file computes the same
 };
 

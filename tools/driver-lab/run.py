@@ -1,0 +1,143 @@
+#!/usr/bin/env python3
+"""Runs the engine on every virtual GPU of the lab and reports what their compilers say.
+
+  tools/driver-lab/run.py [--lab FOLDER] [--devices navi31,lnl] [--models 12b-q4_0] [--update]
+
+Each device opens each model, records and submits every pass of a session (kimberlite-dry-run), and
+tells registers, spills, instructions and cycles of each pipeline. The report is FOLDER/report.md
+and report.json. A pipeline that spills, a device that fails, or a kernel that costs 5 % more than
+budgets.json allows is named, and the exit code is 1.
+"""
+
+import argparse
+import concurrent.futures
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+import budgets
+import report
+from devices import DEVICES
+from models import MODELS
+
+HERE = pathlib.Path(__file__).resolve().parent
+TIMEOUT = 600  # seconds of one device and model
+# Part of every system, and newer there than here.
+SYSTEM_LIBRARIES = re.compile(r"/(libc|libm|libstdc\+\+|libgcc_s|ld-linux-x86-64|linux-vdso)\.so")
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--lab", type=pathlib.Path, default=HERE.parents[1] / "build/driver-lab")
+    parser.add_argument("--build", type=pathlib.Path, default=HERE.parents[1] / "build/release")
+    parser.add_argument("--devices", default="", help="comma-separated; all of them without")
+    parser.add_argument("--models", default="", help="comma-separated; all of them without")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--listings", action="store_true", help="keep the compilers' listings")
+    parser.add_argument("--update", action="store_true", help="take what is measured as budgets")
+    arguments = parser.parse_args()
+    arguments.lab = arguments.lab.resolve()
+    if not (arguments.lab / "versions.txt").exists():
+        parser.error(f"no lab in {arguments.lab}: run tools/driver-lab/setup.sh")
+    arguments.devices = pick(parser, arguments.devices, {d.name: d for d in DEVICES})
+    arguments.models = pick(parser, arguments.models, {m.name: m for m in MODELS})
+    return arguments
+
+
+def pick(parser, names, known):
+    chosen = names.split(",") if names else list(known)
+    for name in chosen:
+        if name not in known:
+            parser.error(f"'{name}' is none of {', '.join(known)}")
+    return [known[name] for name in chosen]
+
+
+def install_program(lab, build):
+    """The program and the libraries that the systems lack."""
+    program = build / "tools/kimberlite-dry-run"
+    listed = subprocess.run(["ldd", program], check=True, capture_output=True, text=True).stdout
+    libraries = [path for path in re.findall(r"=> (/\S+)", listed)
+                 if not SYSTEM_LIBRARIES.search(path)]
+    for root in ("new", "old"):
+        folder = lab / root / "opt/kimberlite"
+        shutil.rmtree(folder, ignore_errors=True)
+        (folder / "lib").mkdir(parents=True)
+        shutil.copy(program, folder)
+        for library in libraries:
+            shutil.copy(library, folder / "lib")
+
+
+def make_models(lab, build, models):
+    for model in models:
+        for file, arguments in model.files().items():
+            path = lab / "new/opt/kimberlite" / file
+            if not path.exists():
+                subprocess.run([build / "tools/kimberlite-make-model", *arguments, path], check=True,
+                               stderr=subprocess.DEVNULL)
+            link = lab / "old/opt/kimberlite" / file
+            if not link.exists():
+                os.link(path, link)
+
+
+def dry_run(lab, device, model, listings):
+    """The report of kimberlite-dry-run, or {"error": why there is none}."""
+    root = lab / device.root
+    command = ["unshare", "--mount", "sh", "-c",
+               'mount -t proc proc "$0/proc" && exec chroot "$0" "$@"', root,
+               "env", "-C", "/opt/kimberlite", "LD_LIBRARY_PATH=/opt/kimberlite/lib",
+               *device.environment(), "./kimberlite-dry-run", *model.arguments()]
+    if listings:
+        folder = pathlib.Path("listings") / device.name / model.name
+        shutil.rmtree(root / "opt/kimberlite" / folder, ignore_errors=True)
+        (root / "opt/kimberlite" / folder).mkdir(parents=True)
+        command += ["--listings", folder]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT,
+                              errors="replace")
+    except subprocess.TimeoutExpired:
+        return {"error": f"not done after {TIMEOUT} s"}
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or ["nothing on stderr"])[-1]
+        return {"error": f"exit code {done.returncode}: {last}"}
+    return json.loads(done.stdout)
+
+
+def run_all(arguments):
+    """{device: {model: report}}"""
+    pairs = [(device, model) for device in arguments.devices for model in arguments.models]
+    reports = {device.name: {} for device in arguments.devices}
+    with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
+        futures = {pool.submit(dry_run, arguments.lab, *pair, arguments.listings): pair
+                   for pair in pairs}
+        for done, future in enumerate(concurrent.futures.as_completed(futures), 1):
+            device, model = futures[future]
+            result = reports[device.name][model.name] = future.result()
+            said = result.get("error") or f"{len(result['pipelines'])} pipelines"
+            print(f"[{done}/{len(pairs)}] {device.name} {model.name}: {said}", file=sys.stderr)
+    return reports
+
+
+def main():
+    arguments = parse_arguments()
+    install_program(arguments.lab, arguments.build)
+    make_models(arguments.lab, arguments.build, arguments.models)
+    table = report.Table(run_all(arguments))
+    (arguments.lab / "report.json").write_text(table.as_json())
+    (arguments.lab / "report.md").write_text(table.as_markdown())
+    problems = table.problems()
+    if len(arguments.models) == len(MODELS):  # sums of fewer pipelines say nothing
+        if arguments.update:
+            budgets.write(HERE / "budgets.json", table)
+        problems += budgets.exceeded(HERE / "budgets.json", table)
+    print(table.summary())
+    for problem in problems:
+        print(f"driver lab: {problem}", file=sys.stderr)
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
