@@ -44,6 +44,7 @@ layout(constant_id = 5) const uint kTileColumns = 1;
 layout(constant_id = 6) const uint kBlock = 16;  // keys of one softmax step; at most kLanes
 layout(constant_id = 7) const uint kKeys = 4;    // keys whose loads are in flight together
 layout(constant_id = 8) const bool kUnroll = false;  // no loops within a block
+layout(constant_id = 9) const bool kHoldQueries = true;  // in registers, else read for every key
 
 #include "common/kv_cache.glsl"
 
@@ -58,7 +59,7 @@ layout(binding = 5, std430) writeonly buffer State { vec2 state[]; };
 #else
 layout(binding = 4, std430) coherent buffer Y { vec4 y[]; };
 layout(binding = 5, std430) writeonly buffer Yq { uint y_q[]; };
-#define OUTPUTS_CONSTANT 9
+#define OUTPUTS_CONSTANT 10
 #include "common/round_rows.glsl"
 #endif
 

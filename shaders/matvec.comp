@@ -22,6 +22,7 @@
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
 #extension GL_KHR_shader_subgroup_basic : require
+#extension GL_KHR_shader_subgroup_ballot : require
 #extension GL_KHR_shader_subgroup_shuffle : require
 
 #ifdef HAS_DOT
@@ -34,7 +35,7 @@
 
 layout(push_constant, std430) uniform Push { MatvecPush p; };
 WIDE_BINDING(0, codes)
-WIDE_BINDING(1, scales)
+WIDE_WORDS_BINDING(1, scales)
 WIDE_BINDING(2, x)
 layout(binding = 3, std430) writeonly buffer Y { float y[]; };
 layout(binding = 4, std430) readonly buffer Tiles { ExpertTile tiles[]; };

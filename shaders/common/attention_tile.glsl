@@ -10,7 +10,8 @@ const uint kLaneUnits = kCodeUnits > kLanes ? kCodeUnits / kLanes : 1u;
 const uint kLaneVecs = kLaneUnits * kUnitVecs;
 const float kLowest = -3.402823466e38;  // below every score; no infinities, so no NaN
 
-vec4 q[kQueries * kLaneVecs];
+vec4 q[kQueries * kLaneVecs];  // with kHoldQueries
+uint q_at[kQueries];           // where they are
 vec4 acc[kQueries * kLaneVecs];
 float weight[kQueries];        // of the block's key number `lane`: score, then exp(score - top)
 float top[kQueries];           // largest score so far
@@ -72,37 +73,54 @@ void load_columns(uint first_column) {
   }
 }
 
+vec4 read_query(uint query, uint i) {
+  return is_spare() ? vec4(0.0) : q_in[q_at[query] + lane_vec(i)];
+}
+
 void load_queries(uint first_column, uint first_head) {
   [[unroll]] for (uint c = 0; c < kTileColumns; ++c) {
     const uint column = min(first_column + c, p.n_columns - 1);
     [[unroll]] for (uint h = 0; h < kTileHeads; ++h) {
       const uint query = c * kTileHeads + h;
-      const uint base = (column * p.n_heads + first_head + h) * kHeadVecs;
+      q_at[query] = (column * p.n_heads + first_head + h) * kHeadVecs;
       top[query] = kLowest;
       sum[query] = 0.0;
       [[unroll]] for (uint i = 0; i < kLaneVecs; ++i) {
-        q[query * kLaneVecs + i] = is_spare() ? vec4(0.0) : q_in[base + lane_vec(i)];
+        if (kHoldQueries) q[query * kLaneVecs + i] = read_query(query, i);
         acc[query * kLaneVecs + i] = vec4(0.0);
       }
     }
   }
 }
 
+float dots[kKeys * kQueries];  // q . k of the keys in hand, this lane's share
+uint key_head[kKeys];          // where those keys are
+
+/// dots += the products of this lane's unit number i.
+void add_dots(uint i) {
+  const uint unit = lane_unit(i);
+  [[unroll]] for (uint key = 0; key < kKeys; ++key) {
+    vec4 x[4];
+    LOAD_UNIT(k, key_head[key], unit, x)
+    [[unroll]] for (uint n = 0; n < kQueries * kUnitVecs; ++n) {
+      const uint query = n / kUnitVecs, at = i * kUnitVecs + n % kUnitVecs;
+      const uint dot = key * kQueries + query;
+      const vec4 values = kHoldQueries ? q[query * kLaneVecs + at] : read_query(query, at);
+      dots[dot] = fma4(values, x[n % kUnitVecs], dots[dot]);
+    }
+  }
+}
+
 /// weight = q . k for kKeys keys of the block from `first` on.
 void score_keys(uint block, uint block_unit, uint first) {
-  precise float dots[kKeys * kQueries];
   [[unroll]] for (uint i = 0; i < kKeys * kQueries; ++i) dots[i] = 0.0;
   [[unroll]] for (uint key = 0; key < kKeys; ++key) {
-    const uint head = block_unit + key_unit(block, first + key);
-    [[unroll]] for (uint i = 0; i < kLaneUnits; ++i) {
-      const uint unit = lane_unit(i);
-      vec4 x[4];
-      LOAD_UNIT(k, head, unit, x)
-      [[unroll]] for (uint n = 0; n < kQueries * kUnitVecs; ++n) {
-        const uint query = n / kUnitVecs, vec = n % kUnitVecs, dot = key * kQueries + query;
-        dots[dot] = fma4(q[query * kLaneVecs + i * kUnitVecs + vec], x[vec], dots[dot]);
-      }
-    }
+    key_head[key] = block_unit + key_unit(block, first + key);
+  }
+  if (kHoldQueries) {
+    [[unroll]] for (uint i = 0; i < kLaneUnits; ++i) add_dots(i);
+  } else {  // few registers: one unit at a time
+    [[dont_unroll]] for (uint i = 0; i < kLaneUnits; ++i) add_dots(i);
   }
   [[unroll]] for (uint i = 0; i < kKeys * kQueries; ++i) {
     const float score = subgroupAdd(dots[i]);
@@ -116,7 +134,7 @@ void score_block(uint block, uint block_unit) {
   if (kUnroll) {
     [[unroll]] for (uint i = 0; i < kBlock; i += kKeys) score_keys(block, block_unit, i);
   } else {
-    for (uint i = 0; i < kBlock; i += kKeys) score_keys(block, block_unit, i);
+    [[dont_unroll]] for (uint i = 0; i < kBlock; i += kKeys) score_keys(block, block_unit, i);
   }
 }
 
@@ -169,7 +187,7 @@ void add_block(uint block, uint block_unit) {
   if (kUnroll) {
     [[unroll]] for (uint i = 0; i < kBlock; i += kKeys) add_weighted(block, block_unit, i);
   } else {
-    for (uint i = 0; i < kBlock; i += kKeys) add_weighted(block, block_unit, i);
+    [[dont_unroll]] for (uint i = 0; i < kBlock; i += kKeys) add_weighted(block, block_unit, i);
   }
 }
 

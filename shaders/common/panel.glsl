@@ -26,18 +26,23 @@ uint lane;          // 0..LANES-1
 uint split;         // 0..SPLITS-1
 uint first_step;    // of the panel
 uint n_tile;        // columns of the tile that exist
-uint x_row[COLUMNS];    // where each column of the tile starts in x, in units
-uint y_index[COLUMNS];  // its row of y
+uint x_row[COLUMNS];  // where each column of the tile starts in x, in units
+uint first_slot;      // EXPERTS: of the tile; else its first column
+
+// Not kept for each column: an array with an index that is not constant lies in memory on NVIDIA.
+uint slot_of(uint c) { return slots[first_slot + min(c, max(n_tile, 1) - 1)]; }
+
+// The row of y of column c.
+uint y_index(uint c) { return EXPERTS ? slot_of(c) : first_slot + c; }
 
 // The tile's columns are slots of one expert. Says which panel of the matrix `wanted` of the
 // expert is.
 uint find_expert_tile(uint wanted) {
   const ExpertTile tile = tiles[gl_WorkGroupID.x];
   n_tile = tile.count;
+  first_slot = tile.first;
   [[unroll]] for (uint c = 0; c < COLUMNS; ++c) {
-    const uint slot = slots[tile.first + min(c, max(n_tile, 1) - 1)];
-    x_row[c] = slot / p.slots_per_row * p.x_units;
-    y_index[c] = slot;
+    x_row[c] = slot_of(c) / p.slots_per_row * p.x_units;
   }
   // Panels before those of this shard wrap around to numbers that it does not have.
   const uint in_shard = tile.expert * p.expert_panels + wanted - p.first_row / 64;
@@ -47,25 +52,31 @@ uint find_expert_tile(uint wanted) {
 }
 
 uint find_column_tile(uint wanted) {
-  const uint column0 = gl_WorkGroupID.x * COLUMNS;
-  n_tile = p.n_columns - column0;
+  first_slot = gl_WorkGroupID.x * COLUMNS;
+  n_tile = p.n_columns - first_slot;
   [[unroll]] for (uint c = 0; c < COLUMNS; ++c) {
-    x_row[c] = min(column0 + c, p.n_columns - 1) * p.x_units;
-    y_index[c] = column0 + c;
+    x_row[c] = min(first_slot + c, p.n_columns - 1) * p.x_units;
   }
   panel_exists = wanted < p.n_panels;
   first_row = p.first_row + wanted * 64;
   return wanted;
 }
 
-// Grid: x = tile of COLUMNS columns, y = workgroup of whole panels.
+// Grid: x = tile of COLUMNS columns, y = workgroup of whole panels; with SPLIT_K of one, and a
+// subgroup, which is no wider than LANES there, takes part of one split. That compilers know what is
+// the same in all lanes of a subgroup keeps activations out of vector registers.
 void find_panel() {
+#ifdef SPLIT_K
+  const uint wanted = gl_WorkGroupID.y;
+  split = subgroupBroadcastFirst(gl_LocalInvocationID.x / LANES);
+#else
   const uint thread = gl_WorkGroupID.y * gl_WorkGroupSize.x + gl_LocalInvocationID.x;
-  const uint wanted = thread / (LANES * SPLITS);
+  const uint wanted = thread / LANES;
+  split = 0;
+#endif
   panel = min(EXPERTS ? find_expert_tile(wanted) : find_column_tile(wanted), p.n_panels - 1);
   first_step = panel * p.n_steps;
-  split = thread / LANES % SPLITS;
-  lane = thread % LANES;
+  lane = gl_LocalInvocationID.x % LANES;
 }
 
 #ifdef PAIRS
@@ -82,20 +93,25 @@ uint scale_place(uint g) { return LANES == 8 ? g : g * (LANES / 8) + lane / 8; }
 // The scale word of row_of(g), of the 64 words from unit `first` on.
 uint scale_word(uint first, uint g) {
   const uint place = scale_place(g);
-  return LOAD_WIDE(scales, first + (lane & 7) * 2 + (place >> 2))[place & 3];
+  const uint unit = first + (lane & 7) * 2 + (place >> 2);
+  return LANES == 8 ? LOAD_WIDE(scales, unit)[place & 3] : LOAD_WORD(scales, unit, place & 3);
 }
 
 // The f16 scale of row_of(g), of the 64 halves from unit `first` on.
 float scale_half(uint first, uint g) {
   const uint place = scale_place(g);
-  const vec2 pair = unpackHalf2x16(LOAD_WIDE(scales, first + (lane & 7))[place >> 1]);
-  return (place & 1) != 0 ? pair.y : pair.x;
+  const uint unit = first + (lane & 7);
+  if (LANES == 8) {
+    const vec2 pair = unpackHalf2x16(LOAD_WIDE(scales, unit)[place >> 1]);
+    return (place & 1) != 0 ? pair.y : pair.x;
+  }
+  return unpackHalf2x16(LOAD_WORD(scales, unit, place >> 1) >> (16 * (place & 1))).x;
 }
 
 // The byte of row_of(g), of the 64 from unit `first` on.
 uint scale_byte(uint first, uint g) {
   const uint place = scale_place(g);
-  const uvec4 unit = LOAD_WIDE(scales, first + (lane & 7) / 2);
-  const uvec2 eight = (lane & 1) != 0 ? unit.zw : unit.xy;
-  return (eight[place >> 2] >> (8 * (place & 3))) & 0xff;
+  const uint unit = first + (lane & 7) / 2;
+  const uint word = (lane & 1) * 2 + (place >> 2);
+  return (LOAD_WORD(scales, unit, word) >> (8 * (place & 3))) & 0xff;
 }

@@ -2,8 +2,8 @@
 // matrix and the soft cap.
 //
 // GATED: the matrix has 32 rows of gate and 32 of up in each panel, and y is gelu_tanh(gate) * up:
-// 32 elements, one block of rounded activations, as OUTPUTS says (round_rows.glsl). A lane has both
-// rows of an element, so LANES is at most 32 (16 with PAIRS).
+// 32 elements, one block of rounded activations, as OUTPUTS says (round_rows.glsl). Without
+// SPLIT_K a lane has both rows of an element, so LANES is at most 32 (16 with PAIRS).
 float finish_value(float sum) {
   precise const float value = sum * p.scale;
   if (p.softcap == 0.0) return value;
@@ -19,28 +19,28 @@ float gated_value(float gate, float up) {
 
 bool in_tile(uint c) { return panel_exists && c < n_tile; }
 
-void store_value(uint g, uint c, float value) {
-  const uint row = row_of(g);
+void store_value(uint row, uint c, float value) {
   if (in_tile(c) && (EXPERTS || panel * 64 + row < p.n_rows)) {
-    y[y_index[c] * p.y_stride + first_row + row] = finish_value(value);
+    y[y_index(c) * p.y_stride + first_row + row] = finish_value(value);
   }
 }
 
 /// Element r of the 32 that a gated panel makes.
 void store_gated_value(uint c, uint r, float value) {
-  if (in_tile(c) && HAS_FLOATS) y[y_index[c] * p.y_stride + first_row / 2 + r] = value;
+  if (in_tile(c) && HAS_FLOATS) y[y_index(c) * p.y_stride + first_row / 2 + r] = value;
 }
 
-uint gated_block(uint c) { return y_index[c] * (p.y_stride / 32) + first_row / 64; }
+uint gated_block(uint c) { return y_index(c) * (p.y_stride / 32) + first_row / 64; }
 
 #ifdef SPLIT_K
 // One workgroup is one panel. [split][g][c][lane]
 shared float split_sums[SPLITS * ROWS * COLUMNS * LANES];
 shared vec4 gated_values[GATED ? COLUMNS * 8 : 1];
 
-float add_splits(uint i) {
+float add_splits(uint c, uint row) {
+  const uint at = (row / LANES * COLUMNS + c) * LANES + row % LANES;
   precise float sum = 0.0;
-  for (uint s = 0; s < SPLITS; ++s) sum += split_sums[(s * ROWS * COLUMNS + i) * LANES + lane];
+  for (uint s = 0; s < SPLITS; ++s) sum += split_sums[s * (64 * COLUMNS) + at];
   return sum;
 }
 
@@ -62,10 +62,9 @@ void round_gated() {
 }
 
 void store_gated() {
-  for (uint i = split; i < ROWS / 2 * COLUMNS; i += SPLITS) {
-    const uint c = i % COLUMNS;
-    const uint r = row_of(i / COLUMNS);
-    const float value = gated_value(add_splits(i), add_splits(i + ROWS / 2 * COLUMNS));
+  for (uint i = gl_LocalInvocationID.x; i < 32 * COLUMNS; i += LANES * SPLITS) {
+    const uint c = i / 32, r = i % 32;
+    const float value = gated_value(add_splits(c, r), add_splits(c, r + 32));
     store_gated_value(c, r, value);
     if (HAS_CODES) gated_values[c * 8 + r / 4][r % 4] = value;
   }
@@ -83,8 +82,8 @@ void store_panel() {
     store_gated();
     return;
   }
-  for (uint i = split; i < ROWS * COLUMNS; i += SPLITS) {
-    store_value(i / COLUMNS, i % COLUMNS, add_splits(i));
+  for (uint i = gl_LocalInvocationID.x; i < 64 * COLUMNS; i += LANES * SPLITS) {
+    store_value(i % 64, i / 64, add_splits(i / 64, i % 64));
   }
 }
 #else
@@ -136,7 +135,7 @@ void store_panel() {
     return;
   }
   [[unroll]] for (uint g = 0; g < ROWS; ++g) {
-    [[unroll]] for (uint c = 0; c < COLUMNS; ++c) store_value(g, c, acc[g * COLUMNS + c]);
+    [[unroll]] for (uint c = 0; c < COLUMNS; ++c) store_value(row_of(g), c, acc[g * COLUMNS + c]);
   }
 }
 #endif

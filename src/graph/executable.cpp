@@ -56,6 +56,8 @@ vk::PipelineSpec pipeline_spec(const Node& node, const vk::Caps& caps) {
     spec.bindings.push_back(binding_kind(binding, caps));
   }
   spec.push_bytes = node.kernel->push_bytes;
+  // The same pipeline, whichever way it is asked for.
+  if (node.subgroup_size != caps.subgroup_size) spec.subgroup_size = node.subgroup_size;
   spec.constants = node.constants;
   return spec;
 }

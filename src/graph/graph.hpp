@@ -19,6 +19,7 @@ struct Node {
   std::vector<Tensor> tensors;      // one for each binding of the kernel
   std::vector<uint32_t> constants;  // specialisation constants, id = index
   std::vector<std::byte> push;      // KernelDesc::push_bytes
+  uint32_t subgroup_size = 0;       // 0: Caps::subgroup_size
   std::array<uint32_t, 3> grid{1, 1, 1};
   uint64_t bytes_touched = 0;  // read and written once, for bandwidth figures
 

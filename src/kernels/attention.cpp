@@ -61,8 +61,6 @@ constexpr std::array kPrefillTableVariants{Variant{"portable", "attention_table"
 /// Subgroups in a workgroup of the portable variant, where they are independent. CPU drivers spread
 /// workgroups over threads.
 uint32_t independent_subgroups(const vk::Caps& caps) { return caps.is_cpu ? 1 : 4; }
-/// Keys whose loads are in flight together.
-constexpr uint32_t kKeys = 4;
 /// A ring longer than this is treated as a full layer.
 constexpr uint32_t kManyRows = 16384;
 
@@ -78,6 +76,31 @@ uint32_t pick_splits(const vk::Caps& caps, const KvCacheView& cache, uint32_t n_
   const uint32_t visible = cache.window != 0 ? cache.window : cache.n_rows;
   const uint32_t useful = std::min(64u, div_up(visible, kAttentionChunk));
   return std::clamp(div_up(wanted, n_tiles), 1u, useful);
+}
+
+/// Queries of a tile at most: they share a key's load. lavapipe, 1,024 keys, busy machine: 4
+/// instead of 2 take 1.5 times off decode (16 heads of 512) and 1.9 off prefill; 8 gain 1.2 more
+/// and compile 4 times longer (2026-11-21).
+constexpr uint32_t kMaxQueries = 4;
+
+/// What the registers of a subgroup hold: spilling them costs far more than loading a key more
+/// often. Sums take a third of few registers (Intel) and less than two thirds of many; narrower
+/// subgroups have as many in all, and less of them goes to what a lane has on its way.
+uint32_t fit_registers(const vk::Caps& caps, uint32_t head_dim, AttentionTiling& tiling) {
+  tiling.n_lanes = caps.subgroup_size;
+  if (caps.is_cpu) return kMaxQueries;
+  uint32_t n_registers = caps.register_words;
+  const auto sums = [&] { return div_up(head_dim, tiling.n_lanes); };  // of one query
+  const auto limit = [&] { return n_registers < 256 ? n_registers / 3 : 160; };
+  if (sums() > limit() && tiling.n_lanes / 2 >= caps.min_subgroup_size && n_registers < 256) {
+    tiling.n_lanes /= 2;
+    n_registers *= 2;
+  }
+  const uint32_t n_queries = std::clamp(limit() / sums(), 1u, kMaxQueries);
+  tiling.holds_queries = 2 * n_queries * sums() <= limit();
+  const uint32_t n_left = n_registers - n_queries * sums();  // for keys on their way
+  tiling.n_keys = n_left > 128 ? 4 : n_left > 64 ? 2 : 1;
+  return n_queries;
 }
 
 void check_attention(const Tensor& q, const Tensor& columns, const KvCacheView& cache,
@@ -98,7 +121,7 @@ graph::Node make_node(const graph::Graph& graph, const graph::KernelDesc& kernel
   node.variant = &graph.pick(kernel);
   // With a workgroup its subgroups share a chunk's keys, else each has a tile of its own.
   const bool workgroup = node.variant->name == "workgroup";
-  const uint32_t lanes = graph.caps().subgroup_size;
+  const uint32_t lanes = tiling.n_lanes;
   const uint32_t n_subgroups =
       workgroup ? std::clamp(256 / lanes, 2u, 8u) : independent_subgroups(graph.caps());
   const uint32_t block = std::min(lanes, kAttentionChunk / (workgroup ? n_subgroups : 1));
@@ -106,6 +129,7 @@ graph::Node make_node(const graph::Graph& graph, const graph::KernelDesc& kernel
   // Only where there may be many keys: it makes the pipeline a fifth slower to compile.
   const bool unroll =
       graph.caps().max_loop_rounds != UINT32_MAX && (cache.window == 0 || cache.n_rows > kManyRows);
+  node.subgroup_size = lanes;
   node.constants = {n_subgroups * lanes,
                     lanes,
                     cache.head_dim,
@@ -113,8 +137,9 @@ graph::Node make_node(const graph::Graph& graph, const graph::KernelDesc& kernel
                     tiling.tile_heads,
                     tiling.tile_columns,
                     block,
-                    std::min(kKeys, block),
-                    unroll};
+                    std::min(tiling.n_keys, block),
+                    unroll,
+                    tiling.holds_queries};
   node.set_push(shaders::AttentionPush{
       n_columns, n_heads, cache.n_kv_heads, tiling.n_splits, cache.n_rows,
       cache.window != 0 ? cache.window : cache.n_rows, cache.segment_rows, own_key == OwnKey::seen,
@@ -151,14 +176,11 @@ AttentionKernels attention_kernels(const KvCacheView& cache) {
 AttentionTiling pick_attention_tiling(const vk::Caps& caps, const KvCacheView& cache,
                                       uint32_t n_heads, uint32_t n_columns) {
   const uint32_t group = n_heads / cache.n_kv_heads;
-  // Queries that share a key's load. lavapipe, 1,024 keys, busy machine: 4 instead of 2 take 1.5
-  // times off decode (16 heads of 512) and 1.9 off prefill; 8 gain 1.2 more and compile 4 times
-  // longer (2026-11-21).
-  constexpr uint32_t kMaxQueries = 4;
   AttentionTiling tiling;
-  tiling.tile_heads = largest_divisor(group, kMaxQueries);
+  const uint32_t most = fit_registers(caps, cache.head_dim, tiling);
+  tiling.tile_heads = largest_divisor(group, most);
   if (n_columns > kMaxDecodeColumns) {
-    tiling.tile_columns = std::max(1u, kMaxQueries / tiling.tile_heads);
+    tiling.tile_columns = std::max(1u, most / tiling.tile_heads);
     return tiling;
   }
   tiling.n_splits = pick_splits(caps, cache, n_heads / tiling.tile_heads);

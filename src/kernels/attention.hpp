@@ -35,6 +35,9 @@ struct AttentionTiling {
   uint32_t tile_heads = 1;    // query heads of one KV head that share a key's load
   uint32_t tile_columns = 1;  // 1 in decode
   uint32_t n_splits = 1;      // of the keys, by chunk
+  uint32_t n_lanes = 32;      // of a subgroup
+  uint32_t n_keys = 4;        // whose loads are in flight together
+  bool holds_queries = true;  // in registers
 };
 [[nodiscard]] AttentionTiling pick_attention_tiling(const vk::Caps& caps, const KvCacheView& cache,
                                                     uint32_t n_heads, uint32_t n_columns);

@@ -43,16 +43,14 @@ constexpr KernelDesc describe(std::string_view name, std::span<const Variant> va
 }
 
 // split: a workgroup is one panel, K split over its lanes, one sum through shared memory (GPUs).
-// panel: nothing but subgroups, any number of panels in a workgroup. With many columns there is
-// enough work without a split.
-#define KL_FLOAT_VARIANTS(name, module)                                                     \
-  constexpr std::array name##Decode{Variant{"split", "matvec_" module "_split", has_split}, \
-                                    Variant{"panel", "matvec_" module}};                    \
-  constexpr std::array name##Prefill{Variant{"panel", "matvec_" module}};
-#define KL_FLOAT_KERNELS(name, layout)                             \
-  KL_FLOAT_VARIANTS(name, layout)                                  \
-  constexpr Kernels name{describe("matvec_" layout, name##Decode), \
-                         describe("matmul_" layout, name##Prefill)};
+// panel: nothing but subgroups, any number of panels in a workgroup.
+#define KL_FLOAT_VARIANTS(name, module)                                                  \
+  constexpr std::array name##Any{Variant{"split", "matvec_" module "_split", has_split}, \
+                                 Variant{"panel", "matvec_" module}};
+#define KL_FLOAT_KERNELS(name, layout)                          \
+  KL_FLOAT_VARIANTS(name, layout)                               \
+  constexpr Kernels name{describe("matvec_" layout, name##Any), \
+                         describe("matmul_" layout, name##Any)};
 KL_FLOAT_KERNELS(kF32, "f32")
 KL_FLOAT_KERNELS(kF16, "f16")
 KL_FLOAT_KERNELS(kBf16, "bf16")
@@ -62,17 +60,15 @@ KL_FLOAT_KERNELS(kQ4_K, "q4_k")
 KL_FLOAT_KERNELS(kQ6_K, "q6_k")
 #undef KL_FLOAT_KERNELS
 
-#define KL_DOT_VARIANTS(name, module)                                                              \
-  constexpr std::array name##Decode{                                                               \
-      Variant{"split_dot", "matvec_" module "_split_dot", has_split_dot},                          \
-      Variant{"panel_dot", "matvec_" module "_panel_dot", has_dot},                                \
-      Variant{"panel", "matvec_" module}};                                                         \
-  constexpr std::array name##Prefill{Variant{"panel_dot", "matvec_" module "_panel_dot", has_dot}, \
-                                     Variant{"panel", "matvec_" module}};
-#define KL_DOT_KERNELS(name, layout)                               \
-  KL_DOT_VARIANTS(name, layout)                                    \
-  constexpr Kernels name{describe("matvec_" layout, name##Decode), \
-                         describe("matmul_" layout, name##Prefill)};
+#define KL_DOT_VARIANTS(name, module)                                     \
+  constexpr std::array name##Any{                                         \
+      Variant{"split_dot", "matvec_" module "_split_dot", has_split_dot}, \
+      Variant{"panel_dot", "matvec_" module "_panel_dot", has_dot},       \
+      Variant{"panel", "matvec_" module}};
+#define KL_DOT_KERNELS(name, layout)                            \
+  KL_DOT_VARIANTS(name, layout)                                 \
+  constexpr Kernels name{describe("matvec_" layout, name##Any), \
+                         describe("matmul_" layout, name##Any)};
 KL_DOT_KERNELS(kQ8_0Int8, "q8_0_int8")
 KL_DOT_KERNELS(kQ4_0Int8, "q4_0_int8")
 KL_DOT_KERNELS(kQ4_KInt8, "q4_k_int8")
@@ -88,12 +84,11 @@ struct CodedKernels {
   Kernels f32;
   Kernels int8_dot;
 };
-#define KL_CODED_KERNELS(type)                                                             \
-  CodedKernels{                                                                            \
-      GgmlType::type,                                                                      \
-      {describe("matvec_" #type, kCodedDecode), describe("matmul_" #type, kCodedPrefill)}, \
-      {describe("matvec_" #type "_int8", kCodedInt8Decode),                                \
-       describe("matmul_" #type "_int8", kCodedInt8Prefill)}},
+#define KL_CODED_KERNELS(type)                                                               \
+  CodedKernels{GgmlType::type,                                                               \
+               {describe("matvec_" #type, kCodedAny), describe("matmul_" #type, kCodedAny)}, \
+               {describe("matvec_" #type "_int8", kCodedInt8Any),                            \
+                describe("matmul_" #type "_int8", kCodedInt8Any)}},
 constexpr std::array kCodedKernels{KL_CODED_TYPES(KL_CODED_KERNELS)};
 #undef KL_CODED_KERNELS
 
@@ -246,14 +241,15 @@ PanelShape pick_panel_shape(const Variant& variant, const vk::Caps& caps, const 
   shape.tail = w.n_cols % 32 != 0;
   shape.format = find_coded_format(w.type).value_or(0);
   shape.gated = w.gated;
-  // A lane has a row of gate and the same one of up.
-  const uint32_t most_lanes = w.gated ? 32 : 64;
   if (variant.name.starts_with("split")) {
-    shape.lanes = caps.subgroup_size == 64 ? most_lanes : 32;
+    // A row for each lane where two, with eight columns, are more than the registers hold.
+    shape.lanes = caps.register_words < 256 ? 64 : std::max(32u, caps.subgroup_size);
     shape.splits = pick_splits(w.n_steps, std::min(256u, caps.max_workgroup_size) / shape.lanes);
     shape.workgroup = shape.lanes * shape.splits;
     return shape;
   }
+  // A lane has a row of gate and the same one of up.
+  const uint32_t most_lanes = w.gated ? 32 : 64;
   // 32 accumulators a lane are what the CPU drivers' compilers keep out of trouble.
   shape.lanes = tile_columns > 4 ? 16 : 8;
   const bool swar = w.linear_class == LinearClass::int8_swar;

@@ -13,7 +13,9 @@ enum class WideLoad : uint8_t {
 
 struct Caps {
   uint32_t subgroup_size = 32;        // the size every pipeline runs with, full subgroups
+  uint32_t min_subgroup_size = 32;    // that a pipeline may ask for instead
   uint32_t max_workgroup_size = 256;  // invocations
+  uint32_t register_words = 256;      // 32-bit registers of an invocation, with such subgroups
   uint32_t max_shared_bytes = 32768;
   uint32_t max_grid_x = 65535;  // workgroups; y and z are at least 65535 everywhere
   // What the loops of one invocation may cost together, nested ones included: a loop of n rounds

@@ -90,7 +90,8 @@ Result<VkPipeline> compile(Device& device, const PipelineSpec& spec, VkPipelineL
   special.dataSize = spec.constants.size() * sizeof(uint32_t);
   special.pData = spec.constants.data();
 
-  const uint32_t subgroup = device.caps().subgroup_size;
+  const uint32_t subgroup =
+      spec.subgroup_size != 0 ? spec.subgroup_size : device.caps().subgroup_size;
   auto required = vk_info<VkPipelineShaderStageRequiredSubgroupSizeCreateInfo>(
       VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_REQUIRED_SUBGROUP_SIZE_CREATE_INFO);
   required.requiredSubgroupSize = subgroup;
@@ -118,7 +119,7 @@ Result<VkPipeline> compile(Device& device, const PipelineSpec& spec, VkPipelineL
 
 bool PipelineSpec::operator<(const PipelineSpec& other) const {
   const auto key = [](const PipelineSpec& spec) {
-    return std::tie(spec.push_bytes, spec.bindings, spec.constants);
+    return std::tie(spec.push_bytes, spec.subgroup_size, spec.bindings, spec.constants);
   };
   if (key(*this) != key(other)) return key(*this) < key(other);
   if (words.data() == other.words.data() && words.size() == other.words.size()) return false;

@@ -31,6 +31,7 @@ struct PipelineSpec {
   std::span<const uint32_t> words;    // SPIR-V; must outlive the cache (embedded modules do)
   std::vector<BindingKind> bindings;  // binding i of set 0
   uint32_t push_bytes = 0;
+  uint32_t subgroup_size = 0;  // 0: Caps::subgroup_size; else at least Caps::min_subgroup_size
   std::vector<uint32_t> constants;
 
   bool operator<(const PipelineSpec& other) const;  // ignores name
@@ -52,7 +53,7 @@ class PipelineCache {
   ~PipelineCache();
 
   /// Pipelines live as long as the cache; the pointer is stable. All of them run with full
-  /// subgroups of Caps::subgroup_size.
+  /// subgroups of the size that the spec says.
   Result<const Pipeline*> get(const PipelineSpec& spec);
 
   /// Makes the missing ones on several threads; `progress(done, total)` is called from this thread.

@@ -123,6 +123,8 @@ Status pick_subgroup_size(const DeviceSnapshot& device, const PlanOptions& optio
     return below_floor(device, fmt::format("a subgroup size of 4, 8, 16, 32 or 64, has {}", size));
   }
   plan.caps.subgroup_size = size;
+  plan.caps.min_subgroup_size =
+      plan.require_subgroup_size ? std::clamp(subgroup.min_size, 4u, size) : size;
   return {};
 }
 
@@ -228,6 +230,7 @@ void fill_caps(const DeviceSnapshot& device, const PlanOptions& options, DeviceP
   caps.unified_memory = has_unified_memory(device);
   caps.max_workgroup_size =
       std::min(limits.max_workgroup_invocations, limits.max_workgroup_size[0]);
+  caps.register_words = register_words(device, caps.subgroup_size);
   caps.max_shared_bytes = limits.max_shared_bytes;
   caps.max_grid_x = limits.max_grid[0];
   caps.max_loop_rounds = max_loop_rounds(device);

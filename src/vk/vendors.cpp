@@ -53,6 +53,14 @@ bool prefers_texel_loads(const DeviceSnapshot& snapshot) {
   return snapshot.driver_id == VK_DRIVER_ID_MESA_LLVMPIPE;
 }
 
+uint32_t register_words(const DeviceSnapshot& snapshot, uint32_t subgroup_size) {
+  // AMD and NVIDIA count by lane, 255 or 256 whatever the subgroup.
+  if (snapshot.vendor_id != kIntel) return 256;
+  // A thread has 128 registers of 32 bytes, since Xe2, whose subgroups begin at 16, of 64.
+  const uint32_t n_words = snapshot.subgroup.min_size >= 16 ? 128 * 16 : 128 * 8;
+  return n_words / subgroup_size;
+}
+
 uint32_t max_loop_rounds(const DeviceSnapshot& snapshot) {
   // gallivm counts down from LP_MAX_TGSI_LOOP_ITERATIONS at the end of every round of every loop.
   return snapshot.driver_id == VK_DRIVER_ID_MESA_LLVMPIPE ? 65535 : UINT32_MAX;

@@ -19,6 +19,9 @@ std::span<const uint32_t> preferred_subgroup_sizes(const DeviceSnapshot& snapsho
 /// Whether uniform texel fetches stream big read-only data faster than storage buffers.
 bool prefers_texel_loads(const DeviceSnapshot& snapshot);
 
+/// Caps::register_words.
+uint32_t register_words(const DeviceSnapshot& snapshot, uint32_t subgroup_size);
+
 /// Caps::max_loop_rounds.
 uint32_t max_loop_rounds(const DeviceSnapshot& snapshot);
 

@@ -125,7 +125,13 @@ def main():
     arguments = parse_arguments()
     install_program(arguments.lab, arguments.build)
     make_models(arguments.lab, arguments.build, arguments.models)
-    table = report.Table(run_all(arguments))
+    reports = run_all(arguments)
+    if arguments.listings:
+        (arguments.lab / "listed.json").write_text(json.dumps({
+            device: {model: [(pipeline["name"], pipeline["constants"])
+                             for pipeline in result.get("pipelines", ())]
+                     for model, result in models.items()} for device, models in reports.items()}))
+    table = report.Table(reports)
     (arguments.lab / "report.json").write_text(table.as_json())
     (arguments.lab / "report.md").write_text(table.as_markdown())
     problems = table.problems()
