@@ -6,6 +6,7 @@
 #include <charconv>
 #include <functional>
 #include <optional>
+#include <vector>
 
 #include "base/numeric.hpp"
 #include "vk/plan.hpp"
@@ -142,6 +143,34 @@ uint64_t usable_bytes(const DeviceSnapshot& snapshot, uint64_t host_bytes) {
   return is_unified(snapshot) ? sum : largest;
 }
 
+std::vector<RankedDevice> rank_devices(std::span<const DeviceSnapshot> snapshots,
+                                       uint64_t needed_bytes, uint64_t host_bytes) {
+  std::vector<RankedDevice> ranking;
+  for (size_t i = 0; i < snapshots.size(); ++i) {
+    const DeviceSnapshot& device = snapshots[i];
+    const auto plan = plan_device(device);
+    if (!plan.ok()) {
+      ranking.push_back({i, false, plan.error().message});
+      continue;
+    }
+    const uint64_t n_bytes = usable_bytes(device, host_bytes);
+    std::string reason =
+        fmt::format("{} device, {} of memory", device_type_text(device.type), gibibytes(n_bytes));
+    if (needed_bytes > 0) {
+      reason +=
+          fmt::format(", {} {} wanted", n_bytes >= needed_bytes ? "holds the" : "less than the",
+                      gibibytes(needed_bytes));
+    }
+    ranking.push_back({i, true, std::move(reason)});
+  }
+  std::stable_sort(ranking.begin(), ranking.end(), [&](const auto& a, const auto& b) {
+    if (a.usable != b.usable) return a.usable;
+    return a.usable && rank_of(snapshots[a.index], needed_bytes, host_bytes) >
+                           rank_of(snapshots[b.index], needed_bytes, host_bytes);
+  });
+  return ranking;
+}
+
 Result<DeviceChoice> choose_device(std::span<const DeviceSnapshot> snapshots,
                                    std::string_view selector, uint64_t needed_bytes,
                                    uint64_t host_bytes) {
@@ -149,29 +178,15 @@ Result<DeviceChoice> choose_device(std::span<const DeviceSnapshot> snapshots,
     return Error{ErrorCode::no_device, "no Vulkan device: the loader found no driver with a GPU"};
   if (!selector.empty()) return choose_selected(snapshots, selector, host_bytes);
 
-  std::optional<size_t> best;
+  const std::vector<RankedDevice> ranking = rank_devices(snapshots, needed_bytes, host_bytes);
+  const RankedDevice& best = ranking.front();
+  if (best.usable) {
+    return DeviceChoice{best.index, fmt::format("{}: {}", snapshots[best.index].name, best.reason)};
+  }
   std::string refusals;
-  for (size_t i = 0; i < snapshots.size(); ++i) {
-    const auto plan = plan_device(snapshots[i]);
-    if (!plan.ok()) {
-      refusals += "\n  " + plan.error().message;
-      continue;
-    }
-    if (!best || rank_of(snapshots[i], needed_bytes, host_bytes) >
-                     rank_of(snapshots[*best], needed_bytes, host_bytes))
-      best = i;
-  }
-  if (!best) {
-    return Error{
-        ErrorCode::no_device,
-        fmt::format("none of {} Vulkan devices can run Kimberlite:{}", snapshots.size(), refusals)};
-  }
-  const DeviceSnapshot& device = snapshots[*best];
-  const uint64_t n_bytes = usable_bytes(device, host_bytes);
-  return DeviceChoice{*best, fmt::format("{}: {} device, {} of memory, {} {} wanted", device.name,
-                                         device_type_text(device.type), gibibytes(n_bytes),
-                                         n_bytes >= needed_bytes ? "holds the" : "less than the",
-                                         gibibytes(needed_bytes))};
+  for (const RankedDevice& device : ranking) refusals += "\n  " + device.reason;
+  return Error{ErrorCode::no_device, fmt::format("none of {} Vulkan devices can run Kimberlite:{}",
+                                                 snapshots.size(), refusals)};
 }
 
 }  // namespace kimberlite::vk

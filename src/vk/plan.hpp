@@ -55,10 +55,29 @@ struct DeviceChoice {
   std::string reason;  // one line for the user
 };
 
+/// What others have met with a driver or device: a warning, never a reason to refuse it.
+struct DriverTrouble {
+  std::string_view name;
+  std::string_view text;  // what happens, and where that is written
+};
+
+/// In the order of the table in vendors.cpp.
+std::vector<DriverTrouble> known_troubles(const DeviceSnapshot& snapshot);
+
 /// Bytes that weights and caches may use on this device: its largest device-local heap, all heaps
 /// where memory is unified, and on a CPU device, whose heap report says nothing, `host_bytes`
 /// (physical memory; 0 = unknown counts as unlimited).
 uint64_t usable_bytes(const DeviceSnapshot& snapshot, uint64_t host_bytes);
+
+struct RankedDevice {
+  size_t index = 0;  // into the snapshots
+  bool usable = false;
+  std::string reason;  // what its rank rests on, or why it cannot run Kimberlite
+};
+
+/// All devices, the one that choose_device takes without a selector first, unusable ones last.
+std::vector<RankedDevice> rank_devices(std::span<const DeviceSnapshot> snapshots,
+                                       uint64_t needed_bytes, uint64_t host_bytes = 0);
 
 /// Picks a device. `selector`: "" (best one), an index, a UUID or its start (8 digits or more), a
 /// vendor ("amd", "intel", "nvidia", ...) or a part of the name, case-insensitive.

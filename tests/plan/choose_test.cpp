@@ -99,6 +99,24 @@ TEST(Choose, DevicesBelowTheFloorAreSkippedAndNamedWhenNothingIsLeft) {
   EXPECT_THAT(none.error().message, HasSubstr("needs 32768 bytes of shared memory, has 16384"));
 }
 
+TEST(Choose, TheRankingNamesWhatItRestsOn) {
+  auto all = devices({"lavapipe", "uhd_620_anv", "rtx_4070_laptop", "h100"});
+  all[3].limits.max_push_bytes = 64;
+  const std::vector<RankedDevice> ranking = rank_devices(all, 10 * kGiB, 64 * kGiB);
+  ASSERT_EQ(ranking.size(), 4u);
+  // Of the GPUs only the integrated one holds so much; a CPU that does comes behind both.
+  EXPECT_EQ(ranking[0].index, 1u);
+  EXPECT_EQ(ranking[1].index, 2u);
+  EXPECT_EQ(ranking[1].reason, "discrete device, 8.0 GiB of memory, less than the 10.0 GiB wanted");
+  EXPECT_EQ(ranking[2].index, 0u);
+  EXPECT_EQ(ranking[2].reason, "cpu device, 64.0 GiB of memory, holds the 10.0 GiB wanted");
+  EXPECT_EQ(ranking[3].index, 3u);
+  EXPECT_FALSE(ranking[3].usable);
+  EXPECT_THAT(ranking[3].reason, HasSubstr("needs 128 bytes of push constants, has 64"));
+  EXPECT_EQ(chosen(all, "", 10 * kGiB, 64 * kGiB), 1u);
+  EXPECT_EQ(rank_devices(all, 0, 64 * kGiB)[0].reason, "discrete device, 8.0 GiB of memory");
+}
+
 TEST(Choose, NoDeviceAtAll) {
   const auto none = choose_device({}, "", 0);
   ASSERT_FALSE(none.ok());
