@@ -107,3 +107,9 @@ kimberlite_module(sample_pick SOURCE sample_pick.comp)
 kimberlite_module(sample_tokens SOURCE sample_tokens.comp)
 kimberlite_module(sample_advance SOURCE sample_advance.comp)
 kimberlite_module(sample_draft SOURCE sample_draft.comp)
+
+# the rate of products, measured
+kimberlite_module(mac_rate SOURCE mac_rate.comp)
+kimberlite_module(mac_rate_pairs SOURCE mac_rate.comp DEFINES PAIRS)
+kimberlite_module(mac_rate_int8 SOURCE mac_rate.comp DEFINES INT8)
+kimberlite_module(mac_rate_int8_dot SOURCE mac_rate.comp DEFINES INT8 HAS_DOT)

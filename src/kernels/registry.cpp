@@ -16,6 +16,7 @@
 #include "kernels/layer_norm.hpp"
 #include "kernels/light_conv.hpp"
 #include "kernels/local_attention.hpp"
+#include "kernels/mac_rate.hpp"
 #include "kernels/matmul.hpp"
 #include "kernels/matvec.hpp"
 #include "kernels/patch_pool.hpp"
@@ -90,6 +91,7 @@ std::vector<const KernelDesc*> list_kernels() {
   all.push_back(&kQuantAct);
   const auto sampling = sample_kernels();
   all.insert(all.end(), sampling.begin(), sampling.end());
+  all.insert(all.end(), {&kMacRate, &kMacRateDot, &kMacRatePairs});
   return all;
 }
 
