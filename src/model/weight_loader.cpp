@@ -178,6 +178,10 @@ WeightPlan plan_table(const WeightTable& table, const vk::Caps& caps, uint32_t n
     if (entry.experts) plan.experts.insert(kind);
     if (entry.gated) plan.gated.insert(kind);
     if (!is_table) plan.matrices.insert(kind);
+    if (!is_table && !entry.is_embedding && !entry.is_head) {
+      (entry.experts ? plan.expert_macs : plan.position_macs)[kind.linear_class] +=
+          entry.layout.n_rows * entry.layout.n_cols;
+    }
     if (is_table || entry.is_embedding) plan.tables.insert(kind);
   }
   return plan;

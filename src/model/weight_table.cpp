@@ -68,6 +68,7 @@ Result<WeightTable> WeightTable::make(const formats::GgufFile& file, const Model
   if (file.find_tensor("output.weight") != nullptr) {
     KL_TRY(table.add_matrix("output.weight", WeightEntry::kShared, config.n_vocab, config.width,
                             weights.head_));
+    table.entries_.back().is_head = true;
   }
   KL_TRY(table.add_vector("output_norm.weight", WeightEntry::kShared, config.width,
                           weights.output_norm_));

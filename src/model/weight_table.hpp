@@ -64,6 +64,7 @@ struct WeightEntry {
   float* scalar = nullptr;
   bool experts = false;               // the matrices of many experts, one behind the other
   bool is_embedding = false;          // looked up by row beside its products
+  bool is_head = false;               // its products are wanted where tokens are drawn alone
   float factor = 1.0f;                // of a vector's values
   std::vector<uint32_t> words;        // of a vector of u32: its values
   kernels::PackedLayout layout;       // of a matrix

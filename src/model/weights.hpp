@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -84,6 +85,10 @@ struct WeightPlan {
   std::set<kernels::MatrixKind> tables;    // of lookups
   std::set<kernels::MatrixKind> experts;   // of products with experts
   std::set<kernels::MatrixKind> gated;     // of products with gate and up
+  /// Multiply-accumulates at a position of a prompt, where the head is not wanted; of experts as if
+  /// all of them were chosen.
+  std::map<kernels::LinearClass, uint64_t> position_macs;
+  std::map<kernels::LinearClass, uint64_t> expert_macs;
 };
 
 class Weights {

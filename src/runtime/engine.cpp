@@ -6,25 +6,14 @@
 #include <chrono>
 
 #include "base/numeric.hpp"
-#include "base/os.hpp"
 #include "kernels/kv_layout.hpp"
 #include "runtime/ring_snapshot.hpp"
-#include "vk/plan.hpp"
 
 namespace kimberlite::runtime {
 namespace {
 
 /// Activations, tables, staging and logits of the largest passes: far below this for the 12B.
 constexpr uint64_t kScratchReserve = 256 * kMiB;
-
-/// Nothing where the caller wants no files, or where there is no place for them: what is cached is
-/// made anew at the next start.
-std::optional<std::string> find_cache_dir(const std::string& cache_dir) {
-  if (cache_dir == "none") return std::nullopt;
-  if (!cache_dir.empty()) return cache_dir;
-  auto found = os::cache_dir();
-  return found.ok() ? std::optional(std::move(found).value()) : std::nullopt;
-}
 
 /// Adds the attention of each kind of layer once.
 void add_attention_kinds(const model::ModelConfig& config, kernels::OwnKey own_key, bool segments,
@@ -59,9 +48,8 @@ const model::ConformerConfig* find_conformer(const std::optional<Projector>& pro
 
 }  // namespace
 
-Result<std::unique_ptr<Engine>> Engine::open(const std::string& path,
-                                             const EngineOptions& options) {
-  const auto start = std::chrono::steady_clock::now();
+Result<std::unique_ptr<Engine>> Engine::prepare(const std::string& path,
+                                                const EngineOptions& options) {
   KL_ASSIGN(formats::GgufFile file, formats::GgufFile::open(path));
   std::unique_ptr<Engine> engine(new Engine(std::move(file)));
   engine->linear_.precise = options.precise;
@@ -71,6 +59,14 @@ Result<std::unique_ptr<Engine>> Engine::open(const std::string& path,
   KL_TRY(engine->open_drafter(options));
   KL_TRY(engine->open_projector(options));
   KL_TRY(engine->open_device(options));
+  KL_TRY(engine->plan_weights(engine->config_.n_layers));
+  return engine;
+}
+
+Result<std::unique_ptr<Engine>> Engine::open(const std::string& path,
+                                             const EngineOptions& options) {
+  const auto start = std::chrono::steady_clock::now();
+  KL_ASSIGN(std::unique_ptr<Engine> engine, prepare(path, options));
   KL_TRY(engine->check_driver(options));
   KL_TRY(engine->load_weights(options));
   KL_TRY(engine->make_rope_tables());
@@ -80,34 +76,21 @@ Result<std::unique_ptr<Engine>> Engine::open(const std::string& path,
 }
 
 Engine::~Engine() {
-  if (pipelines_ == nullptr) return;
+  if (open_.pipelines == nullptr) return;
   // A cache that cannot be written costs time at the next start and nothing else.
-  [[maybe_unused]] const Status saved = pipelines_->save();
+  [[maybe_unused]] const Status saved = open_.pipelines->save();
 }
 
 Status Engine::open_device(const EngineOptions& options) {
-  KL_ASSIGN(instance_, vk::Instance::make({.validation = options.validation}));
-  validated_ = options.validation;
-  const std::vector<vk::DeviceSnapshot> snapshots = instance_->snapshots();
-  uint64_t file_bytes = 0;
-  for (const formats::TensorInfo& tensor : file_.tensors()) file_bytes += tensor.data.size();
-  const uint64_t host_bytes = os::physical_memory_bytes();
-  KL_ASSIGN(const vk::DeviceChoice choice,
-            vk::choose_device(snapshots, options.device, file_bytes, host_bytes));
-  device_reason_ = choice.reason;
-  KL_ASSIGN(const vk::DevicePlan plan,
-            vk::plan_device(snapshots[choice.index], {.pipeline_statistics = options.dry}));
-  KL_ASSIGN(device_, vk::Device::make(*instance_, choice.index, plan));
-  kv_segment_rows_ = options.kv_segment_rows.value_or(pick_segment_rows(device_->caps()));
-  memory_.usable_bytes = vk::usable_bytes(snapshots[choice.index], host_bytes);
-  const std::optional<std::string> cache_dir = find_cache_dir(options.cache_dir);
-  std::string pipeline_file;
-  if (cache_dir) {
-    const std::string& uuid = snapshots[choice.index].device_uuid;
-    pipeline_file = fmt::format("{}/pipelines-{}.bin", *cache_dir, uuid);
-    probe_cache_file_ = fmt::format("{}/probe-{}.json", *cache_dir, uuid);
+  DeviceRequest request{options.device, options.validation, 0, options.cache_dir};
+  for (const formats::TensorInfo& tensor : file_.tensors()) {
+    request.needed_bytes += tensor.data.size();
   }
-  KL_ASSIGN(pipelines_, vk::PipelineCache::make(*device_, pipeline_file));
+  request.plan.pipeline_statistics = options.dry;
+  KL_ASSIGN(open_, runtime::open_device(request));
+  validated_ = options.validation;
+  kv_segment_rows_ = options.kv_segment_rows.value_or(pick_segment_rows(device().caps()));
+  memory_.usable_bytes = open_.usable_bytes;
   return {};
 }
 
@@ -142,26 +125,24 @@ Status Engine::open_projector(const EngineOptions& options) {
 
 Status Engine::plan_weights(uint32_t n_gpu_layers) {
   KL_ASSIGN(weight_plan_,
-            model::Weights::plan(file_, config_, device_->caps(), linear_, n_gpu_layers));
+            model::Weights::plan(file_, config_, device().caps(), linear_, n_gpu_layers));
   if (drafter_) {
-    KL_ASSIGN(drafter_plan_, drafter_->plan(device_->caps(), linear_));
+    KL_ASSIGN(drafter_plan_, drafter_->plan(device().caps(), linear_));
   }
   if (projector_) {
-    KL_ASSIGN(projector_plan_, projector_->plan(device_->caps()));
+    KL_ASSIGN(projector_plan_, projector_->plan(device().caps()));
   }
   return {};
 }
 
 /// Before the weights are planned: their layout follows the arithmetic that the driver gets right.
 Status Engine::check_driver(const EngineOptions& options) {
-  KL_TRY(plan_weights(config_.n_layers));
   KL_TRY(check_kernels(precise() ? kernels::KvType::f32 : kernels::KvType::f16, options.progress));
   linear_.disabled = probe_report_.disabled_classes;
   return {};
 }
 
-Status Engine::check_kernels(kernels::KvType type, const Progress& progress) {
-  if (!probe_) return {};
+ProbeRequest Engine::probe_request(kernels::KvType type) const {
   ProbeRequest request;
   for (const model::WeightPlan* plan : {&weight_plan_, &drafter_plan_, &projector_plan_}) {
     request.matrices.insert(plan->matrices.begin(), plan->matrices.end());
@@ -182,20 +163,34 @@ Status Engine::check_kernels(kernels::KvType type, const Progress& progress) {
   }
   request.conformer = find_conformer(projector_) != nullptr;
   request.kv_type = type;
+  return request;
+}
+
+Status Engine::check_kernels(kernels::KvType type, const Progress& progress) {
+  if (!probe_) return {};
+  ProbeRequest request = probe_request(type);
   request.known = probe_report_;
-  request.cache_file = probe_cache_file_;
+  request.cache_file = open_.probe_file;
   if (progress) {
     request.progress = [&](double fraction) { progress("checking the driver", fraction); };
   }
-  KL_ASSIGN(probe_report_, probe(*device_, *pipelines_, request));
+  KL_ASSIGN(probe_report_, probe(device(), pipelines(), request));
   return {};
+}
+
+std::map<kernels::LinearClass, uint64_t> Engine::position_macs() const {
+  std::map<kernels::LinearClass, uint64_t> macs = weight_plan_.position_macs;
+  for (const auto& [linear_class, n_macs] : weight_plan_.expert_macs) {
+    macs[linear_class] += n_macs / config_.experts.n * config_.experts.n_used;
+  }
+  return macs;
 }
 
 MemoryDemand Engine::demand(const model::WeightPlan& weights, kernels::KvType type) const {
   const KvDemand kv = kv_demand(config_, type, pass_rows());
   MemoryDemand demand;
   demand.usable_bytes = memory_.usable_bytes;
-  demand.unified_memory = device_->caps().unified_memory;
+  demand.unified_memory = device().caps().unified_memory;
   demand.layer_bytes = weights.layer_bytes;
   demand.shared_bytes = weights.shared_bytes;
   if (demand.unified_memory) demand.shared_bytes += weights.table_bytes;
@@ -211,7 +206,7 @@ MemoryDemand Engine::demand(const model::WeightPlan& weights, kernels::KvType ty
   if (find_conformer(projector_) != nullptr) {
     demand.scratch_bytes += SoundEncoder::planned_bytes(projector_->config());
   }
-  demand.max_context = kv_context_limit(config_, type, device_->caps(), kv_segment_rows_);
+  demand.max_context = kv_context_limit(config_, type, device().caps(), kv_segment_rows_);
   return demand;
 }
 
@@ -245,10 +240,10 @@ Status Engine::load_weights(const EngineOptions& options) {
   if (options.progress) {
     load.progress = [&](double fraction) { options.progress("loading weights", fraction); };
   }
-  KL_ASSIGN(weights_, model::Weights::load(file_, config_, *device_, load));
+  KL_ASSIGN(weights_, model::Weights::load(file_, config_, device(), load));
   KL_TRY(load_companions(options, load));
   KL_ASSIGN(const model::WeightPlan placed,
-            model::Weights::plan(file_, config_, device_->caps(), linear_, memory_.n_gpu_layers));
+            model::Weights::plan(file_, config_, device().caps(), linear_, memory_.n_gpu_layers));
   memory_.device_weight_bytes = placed.device_bytes;
   memory_.host_weight_bytes = placed.host_bytes - placed.table_bytes;
   memory_.table_bytes = placed.table_bytes;
@@ -262,11 +257,11 @@ Status Engine::load_companions(const EngineOptions& options, model::LoadOptions&
   };
   if (drafter_) {
     report("loading the drafter");
-    KL_TRY(drafter_->load(*device_, load));
+    KL_TRY(drafter_->load(device(), load));
   }
   if (projector_) {
     report("loading the projector");
-    KL_TRY(projector_->load(*device_, load));
+    KL_TRY(projector_->load(device(), load));
   }
   return {};
 }
@@ -275,11 +270,11 @@ Status Engine::make_rope_tables() {
   const auto make = [&](const model::RopeConfig& rope) -> Result<graph::Tensor> {
     const std::vector<float> values =
         kernels::make_rope_table({rope.head_dim, rope.n_pairs, rope.theta});
-    KL_ASSIGN(vk::Buffer buffer, vk::Buffer::make(*device_, values.size() * sizeof(float),
+    KL_ASSIGN(vk::Buffer buffer, vk::Buffer::make(device(), values.size() * sizeof(float),
                                                   vk::MemoryKind::device, "RoPE table"));
     tables_.push_back(std::make_unique<vk::Buffer>(std::move(buffer)));
     const vk::BufferRange range{tables_.back().get(), 0, tables_.back()->n_bytes()};
-    KL_TRY(vk::write_range(*device_, range, values.data(), range.n_bytes));
+    KL_TRY(vk::write_range(device(), range, values.data(), range.n_bytes));
     return graph::Tensor::of(range, graph::DType::f32,
                              graph::Shape{2 * kernels::kRopeTableRows, 2 * rope.n_pairs});
   };
@@ -308,7 +303,7 @@ Status Engine::load_text() {
 
 Result<vk::BufferRange> Engine::reserve_scratch(uint64_t n_bytes) {
   if (scratch_.empty() || scratch_.back()->n_bytes() < n_bytes) {
-    KL_ASSIGN(vk::Buffer buffer, vk::Buffer::make(*device_, std::max<uint64_t>(n_bytes, kMiB),
+    KL_ASSIGN(vk::Buffer buffer, vk::Buffer::make(device(), std::max<uint64_t>(n_bytes, kMiB),
                                                   vk::MemoryKind::device, "scratch"));
     // Older executables keep theirs: they were recorded with it.
     scratch_.push_back(std::make_unique<vk::Buffer>(std::move(buffer)));

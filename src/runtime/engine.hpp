@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -19,6 +20,7 @@
 #include "runtime/kv_cache.hpp"
 #include "runtime/media_embedder.hpp"
 #include "runtime/memory_plan.hpp"
+#include "runtime/open_device.hpp"
 #include "runtime/probe.hpp"
 #include "runtime/projector.hpp"
 #include "text/chat.hpp"
@@ -82,10 +84,15 @@ class Engine {
   /// Errors: io, bad_file, unsupported, no_device, device, out_of_memory.
   static Result<std::unique_ptr<Engine>> open(const std::string& path,
                                               const EngineOptions& options);
+  /// The files are read and the device is open; nothing is checked or loaded: enough for
+  /// probe_request(). Errors: as open.
+  static Result<std::unique_ptr<Engine>> prepare(const std::string& path,
+                                                 const EngineOptions& options);
   ~Engine();
 
-  [[nodiscard]] vk::Device& device() const { return *device_; }
-  [[nodiscard]] vk::PipelineCache& pipelines() const { return *pipelines_; }
+  [[nodiscard]] const OpenDevice& opened() const { return open_; }
+  [[nodiscard]] vk::Device& device() const { return *open_.device; }
+  [[nodiscard]] vk::PipelineCache& pipelines() const { return *open_.pipelines; }
   [[nodiscard]] const model::ModelConfig& config() const { return config_; }
   [[nodiscard]] const model::Weights& weights() const { return *weights_; }
   /// nullptr where the model generates alone.
@@ -113,7 +120,7 @@ class Engine {
   /// What the user should know: variants and classes that are off.
   [[nodiscard]] const std::vector<std::string>& warnings() const { return probe_report_.warnings; }
   [[nodiscard]] const MemoryReport& memory() const { return memory_; }
-  [[nodiscard]] const std::string& device_reason() const { return device_reason_; }
+  [[nodiscard]] const std::string& device_reason() const { return open_.reason; }
   [[nodiscard]] const std::vector<int32_t>& suppressed_ids() const { return suppressed_ids_; }
   [[nodiscard]] double load_seconds() const { return load_seconds_; }
   [[nodiscard]] bool validated() const { return validated_; }
@@ -125,6 +132,12 @@ class Engine {
 
   /// What a session over `context` positions takes; 0 = pick one. Errors: out_of_memory.
   Result<SessionPlan> plan_session(kernels::KvType type, uint32_t context) const;
+
+  /// Every kernel that the model uses on this device, with caches of this type.
+  [[nodiscard]] ProbeRequest probe_request(kernels::KvType type) const;
+
+  /// Multiply-accumulates with weights at one position of a prompt, by their arithmetic.
+  [[nodiscard]] std::map<kernels::LinearClass, uint64_t> position_macs() const;
 
   /// Checks the attention kernels for caches of this type, unless that has been done. Errors: as
   /// probe().
@@ -148,9 +161,7 @@ class Engine {
 
   formats::GgufFile file_;
   model::ModelConfig config_;
-  std::unique_ptr<vk::Instance> instance_;
-  std::unique_ptr<vk::Device> device_;
-  std::unique_ptr<vk::PipelineCache> pipelines_;
+  OpenDevice open_;
   std::unique_ptr<model::Weights> weights_;
   std::optional<Drafter> drafter_;
   std::string no_drafter_reason_;
@@ -168,11 +179,9 @@ class Engine {
   model::WeightPlan weight_plan_;
   model::WeightPlan drafter_plan_;    // empty without one
   model::WeightPlan projector_plan_;  // empty without one
-  std::string device_reason_;
   double load_seconds_ = 0;
   model::LinearPolicy linear_;
   ProbeReport probe_report_;
-  std::string probe_cache_file_;
   uint32_t kv_segment_rows_ = 0;
   bool probe_ = true;
   bool validated_ = false;

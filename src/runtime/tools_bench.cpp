@@ -5,11 +5,11 @@
 #include <chrono>
 #include <set>
 
-#include "base/os.hpp"
 #include "graph/executable.hpp"
 #include "kernels/bench_cases.hpp"
 #include "runtime/api.hpp"
 #include "runtime/bandwidth.hpp"
+#include "runtime/open_device.hpp"
 #include "vk/recorder.hpp"
 
 namespace kimberlite {
@@ -18,25 +18,6 @@ namespace {
 constexpr uint32_t kMinReplays = 5;
 constexpr uint32_t kMaxReplays = 200;
 constexpr double kMaxSeconds = 0.25;  // of one case, once it has its fewest replays
-
-/// A device without a model.
-struct BareDevice {
-  std::unique_ptr<vk::Instance> instance;
-  std::unique_ptr<vk::Device> device;
-  std::unique_ptr<vk::PipelineCache> pipelines;
-};
-
-Result<BareDevice> open_device(const ModelOptions& options) {
-  BareDevice bare;
-  KL_ASSIGN(bare.instance, vk::Instance::make({.validation = options.validation}));
-  const std::vector<vk::DeviceSnapshot> snapshots = bare.instance->snapshots();
-  KL_ASSIGN(const vk::DeviceChoice choice,
-            vk::choose_device(snapshots, options.device, 0, os::physical_memory_bytes()));
-  KL_ASSIGN(const vk::DevicePlan plan, vk::plan_device(snapshots[choice.index]));
-  KL_ASSIGN(bare.device, vk::Device::make(*bare.instance, choice.index, plan));
-  KL_ASSIGN(bare.pipelines, vk::PipelineCache::make(*bare.device, ""));
-  return bare;
-}
 
 Status submit_once(vk::Device& device, VkCommandBuffer commands) {
   KL_ASSIGN(const uint64_t value, device.submit({&commands, 1}));
@@ -68,8 +49,8 @@ Result<double> replay_us(vk::Device& device, const graph::Executable& executable
   return sum;
 }
 
-Result<KernelCase> time_case(BareDevice& bare, const kernels::BenchCase& bench_case) {
-  vk::Device& device = *bare.device;
+Result<KernelCase> time_case(runtime::OpenDevice& open, const kernels::BenchCase& bench_case) {
+  vk::Device& device = *open.device;
   graph::Graph graph(device.caps());
   bench_case.build(graph);
   const graph::Plan plan = graph::make_plan(graph);
@@ -82,7 +63,7 @@ Result<KernelCase> time_case(BareDevice& bare, const kernels::BenchCase& bench_c
   record.timestamps =
       device.snapshot().queue_families[device.plan().queue_family].timestamp_bits > 0;
   KL_ASSIGN(const graph::Executable executable,
-            graph::Executable::make(device, *bare.pipelines, graph, plan,
+            graph::Executable::make(device, *open.pipelines, graph, plan,
                                     {&scratch, 0, scratch.n_bytes()}, record));
   KernelCase timed{bench_case.kernel,  std::string(graph.nodes().front().variant->name),
                    bench_case.name,    0,
@@ -106,8 +87,9 @@ Result<double> measure_copy_bandwidth(Model& model) {
 
 Result<std::vector<KernelCase>> bench_kernels(const std::string& kernel,
                                               const ModelOptions& options) {
-  KL_ASSIGN(BareDevice bare, open_device(options));
-  const std::vector<kernels::BenchCase> cases = kernels::bench_cases(bare.device->caps());
+  KL_ASSIGN(runtime::OpenDevice open,
+            runtime::open_device({options.device, options.validation, 0, "none"}));
+  const std::vector<kernels::BenchCase> cases = kernels::bench_cases(open.device->caps());
   std::set<std::string> known;
   for (const kernels::BenchCase& bench_case : cases) known.insert(bench_case.kernel);
   if (!kernel.empty() && !known.contains(kernel)) {
@@ -123,7 +105,7 @@ Result<std::vector<KernelCase>> bench_kernels(const std::string& kernel,
       options.progress(bench_case.kernel + " " + bench_case.name,
                        static_cast<double>(n_done) / static_cast<double>(cases.size()));
     }
-    KL_ASSIGN(KernelCase one, time_case(bare, bench_case));
+    KL_ASSIGN(KernelCase one, time_case(open, bench_case));
     timed.push_back(std::move(one));
     ++n_done;
   }
