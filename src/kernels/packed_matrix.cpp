@@ -59,6 +59,18 @@ bool class_fits(GgmlType type, LinearClass linear_class) {
 
 bool can_pack(GgmlType type) { return step_units(type).elements != 0; }
 
+const char* linear_class_text(LinearClass linear_class) {
+  switch (linear_class) {
+    case LinearClass::f32:
+      return "f32";
+    case LinearClass::int8_dot:
+      return "int8_dot";
+    case LinearClass::int8_swar:
+      return "int8_swar";
+  }
+  return "?";
+}
+
 LinearClass pick_linear_class(GgmlType type, uint64_t /*n_rows*/, uint64_t /*n_cols*/,
                               const vk::Caps& caps, bool precise) {
   if (precise) return LinearClass::f32;

@@ -43,6 +43,9 @@ enum class LinearClass : uint8_t {
   int8_swar,  // int8 activations, two rows in one 32-bit multiplication: CPU drivers
 };
 
+/// "f32", "int8_dot", "int8_swar".
+[[nodiscard]] const char* linear_class_text(LinearClass linear_class);
+
 /// Whether matrices of this type can be packed: every type of weights but the codebooks iq1, iq2
 /// and iq3.
 [[nodiscard]] bool can_pack(formats::GgmlType type);

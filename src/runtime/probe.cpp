@@ -19,18 +19,6 @@ using kernels::MatrixKind;
 
 namespace {
 
-const char* class_text(LinearClass linear_class) {
-  switch (linear_class) {
-    case LinearClass::f32:
-      return "f32";
-    case LinearClass::int8_dot:
-      return "int8_dot";
-    case LinearClass::int8_swar:
-      return "int8_swar";
-  }
-  return "?";
-}
-
 constexpr double kCompiling = 0.5;  // the pipelines' share of the time, more or less
 
 /// Rounds of all checks that are not decided yet; after a round the variants that failed are off.
@@ -155,18 +143,28 @@ class Probe {
     KL_TRY(execute());
     std::vector<ProbeCheck> checks = std::move(open_);
     open_.clear();
-    for (ProbeCheck& check : checks) {
+    Status status;  // the first error; who listens hears of the other checks of the round as well
+    for (size_t i = 0; i < checks.size(); ++i) {
+      ProbeCheck& check = checks[i];
       if (check.kind && report_.disabled_classes.contains(*check.kind)) continue;
       ++report_.n_run;
       corrupt(check);
       const auto deviation = find_deviation(check, memory_);
       if (!deviation) {
         report_.checked.insert(check.name);
+        tell(check, seconds_[i], {});
         continue;
       }
-      KL_TRY(reject(std::move(check), describe(*deviation)));
+      const Status rejected = reject(std::move(check), describe(*deviation), seconds_[i]);
+      if (!rejected.ok() && status.ok()) status = rejected;
     }
-    return {};
+    return status;
+  }
+
+  void tell(const ProbeCheck& check, double seconds, std::string failure) const {
+    if (!request_.outcome) return;
+    request_.outcome({check.name, std::string(check.kernel->name), std::string(variant(check).name),
+                      seconds, std::move(failure)});
   }
 
   /// In parallel; where one fails, each check alone, to learn whose it was.
@@ -185,7 +183,7 @@ class Probe {
       }
       if (made.error().code == ErrorCode::device_lost) return made.error();
       all_made = false;
-      KL_TRY(reject(std::move(check), made.error().message));
+      KL_TRY(reject(std::move(check), made.error().message, 0));
     }
     return {};
   }
@@ -199,13 +197,34 @@ class Probe {
     KL_TRY(memory_.upload(device_));
     graph::ExecutableOptions options;
     options.name = "probe";
+    options.timestamps = request_.outcome != nullptr && has_timestamps();
     KL_ASSIGN(const graph::Executable executable,
               graph::Executable::make(device_, pipelines_, graph, plan,
                                       {&scratch, 0, scratch.n_bytes()}, options));
     const VkCommandBuffer commands = executable.commands();
     KL_ASSIGN(const uint64_t value, device_.submit({&commands, 1}));
     KL_TRY(device_.wait(value));
+    seconds_.assign(open_.size(), 0.0);
+    if (options.timestamps) {
+      KL_ASSIGN(const std::vector<graph::NodeTime> nodes, executable.node_times(device_));
+      add_up(nodes);
+    }
     return memory_.download(device_);
+  }
+
+  [[nodiscard]] bool has_timestamps() const {
+    return device_.snapshot().queue_families[device_.plan().queue_family].timestamp_bits > 0;
+  }
+
+  /// The nodes of a check follow one another.
+  void add_up(const std::vector<graph::NodeTime>& nodes) {
+    size_t at = 0;
+    for (size_t i = 0; i < open_.size(); ++i) {
+      const size_t n_nodes = build({&open_[i], 1}).nodes().size();
+      for (const size_t end = at + n_nodes; at < end; ++at) {
+        seconds_[i] += nodes[at].microseconds * 1e-6;
+      }
+    }
   }
 
   void corrupt(const ProbeCheck& check) {
@@ -231,7 +250,8 @@ class Probe {
   }
 
   /// Switches the check's variant off and opens the check again, or its class and what replaces it.
-  Status reject(ProbeCheck check, const std::string& reason) {
+  Status reject(ProbeCheck check, const std::string& reason, double seconds) {
+    tell(check, seconds, reason);
     const graph::Variant& failed = variant(check);
     const std::string what =
         fmt::format("kernel {} variant {}: {}", check.kernel->name, failed.name, reason);
@@ -251,7 +271,7 @@ class Probe {
   Status reject_class(const MatrixKind& kind, const std::string& what) {
     if (!report_.disabled_classes.insert(kind).second) return {};
     report_.warnings.push_back(fmt::format("{}: class {} is off for {} matrices, using f32", what,
-                                           class_text(kind.linear_class),
+                                           kernels::linear_class_text(kind.linear_class),
                                            formats::traits(kind.type).name));
     std::erase_if(open_, [&](const ProbeCheck& check) { return check.kind == kind; });
     if (request_.matrices.contains(kind)) add_matrix(kind);
@@ -267,7 +287,8 @@ class Probe {
   vk::Caps caps_;
   ProbeMemory memory_;
   std::vector<ProbeCheck> open_;
-  double fraction_ = 0;  // the last one shown
+  std::vector<double> seconds_;  // on the device, of each of them in the last round
+  double fraction_ = 0;          // the last one shown
 };
 
 }  // namespace

@@ -55,6 +55,15 @@ struct ProbeReport {
   uint32_t n_run = 0;                              // checks that this call has run
 };
 
+/// What one check found.
+struct ProbeOutcome {
+  std::string check;
+  std::string kernel;
+  std::string variant;  // that ran, or could not be compiled
+  double seconds = 0;   // on the device; 0 where the queue has no timestamps
+  std::string failure;  // "" where it passed
+};
+
 /// What a model will use.
 struct ProbeRequest {
   std::set<kernels::MatrixKind> matrices;
@@ -70,6 +79,8 @@ struct ProbeRequest {
   ProbeReport known;                     // of an earlier call; else the cache file is asked
   std::string cache_file;                // "": nothing on disk
   std::function<void(double)> progress;  // never falls, ends with 1; from the caller's thread
+  /// Called for each check that was decided, before an error is returned as well.
+  std::function<void(const ProbeOutcome&)> outcome;
 
   // For tests of the probe itself.
   const vk::Caps* caps = nullptr;  // instead of the device's
