@@ -25,6 +25,9 @@ struct MediaPrompt::State {
 
 text::Role text_role(Role role);
 
+/// In the order of the snapshots; none is chosen.
+std::vector<DeviceInfo> describe_devices(std::span<const vk::DeviceSnapshot> snapshots);
+
 /// The model's chat format. Errors: unsupported (no vocabulary, or one without turns).
 Result<const text::ChatFormat*> find_chat(const runtime::Engine& engine);
 

@@ -8,10 +8,7 @@
 
 namespace kimberlite {
 
-Result<std::vector<DeviceInfo>> list_devices(std::string_view selector) {
-  KL_ASSIGN(const auto instance, vk::Instance::make({}));
-  const std::vector<vk::DeviceSnapshot> snapshots = instance->snapshots();
-  const uint64_t host_bytes = os::physical_memory_bytes();
+std::vector<DeviceInfo> describe_devices(std::span<const vk::DeviceSnapshot> snapshots) {
   std::vector<DeviceInfo> devices;
   for (const vk::DeviceSnapshot& snapshot : snapshots) {
     DeviceInfo device;
@@ -20,13 +17,20 @@ Result<std::vector<DeviceInfo>> list_devices(std::string_view selector) {
     device.type = vk::device_type_text(snapshot.type);
     device.driver = fmt::format("{} {}", snapshot.driver_name, snapshot.driver_info);
     device.uuid = snapshot.device_uuid;
-    device.memory_bytes = vk::usable_bytes(snapshot, host_bytes);
+    device.memory_bytes = vk::usable_bytes(snapshot, os::physical_memory_bytes());
     const auto plan = vk::plan_device(snapshot);
     device.usable = plan.ok();
     if (!plan.ok()) device.reason = plan.error().message;
     devices.push_back(std::move(device));
   }
-  const auto choice = vk::choose_device(snapshots, selector, 0, host_bytes);
+  return devices;
+}
+
+Result<std::vector<DeviceInfo>> list_devices(std::string_view selector) {
+  KL_ASSIGN(const auto instance, vk::Instance::make({}));
+  const std::vector<vk::DeviceSnapshot> snapshots = instance->snapshots();
+  std::vector<DeviceInfo> devices = describe_devices(snapshots);
+  const auto choice = vk::choose_device(snapshots, selector, 0, os::physical_memory_bytes());
   if (choice.ok()) {
     devices[choice->index].chosen = true;
   } else if (devices.empty() || !selector.empty()) {
