@@ -81,7 +81,7 @@ Result<double> Bench::fresh_prompt(uint32_t n) {
 }
 
 Result<BenchRow> Bench::prompt(uint32_t n_prompt) {
-  BenchRow row{.test = fmt::format("pp{}", n_prompt), .n_tokens = n_prompt};
+  BenchRow row{.test = fmt::format("pp{}", n_prompt), .n_tokens = n_prompt, .is_prompt = true};
   double first_token_seconds = 0;
   for (uint32_t i = 0; i <= n_repetitions_; ++i) {  // the first warms up
     const auto seconds = fresh_prompt(n_prompt);
@@ -228,8 +228,11 @@ int bench_model(const BenchArguments& arguments) {
   const Statistics now = statistics(**model);  // before the copies, which need memory of their own
   const auto bandwidth = measure_copy_bandwidth(**model);
   if (!bandwidth.ok()) return fail(bandwidth.error());
+  auto work = measure_matrix_work(**model);
+  if (!work.ok()) return fail(work.error());
   BenchReport report{.model = (*model)->description(),
                      .copy_bytes_per_second = *bandwidth,
+                     .work = std::move(work).value(),
                      .statistics = now,
                      .drafting = (*session)->drafting(),
                      .rows = std::move(rows).value(),

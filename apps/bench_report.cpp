@@ -19,6 +19,22 @@ double share_of_copy(const BenchReport& report, const BenchRow& row) {
   return rate(gigabytes_per_second(row) * 1e9, report.copy_bytes_per_second);
 }
 
+/// Multiply-accumulates with weights, for each position of a prompt.
+double gmacs_per_second(const BenchReport& report, const BenchRow& row) {
+  double macs = 0;
+  for (const MatrixWork& work : report.work) macs += static_cast<double>(work.macs);
+  return row.best_rate() * macs * 1e-9;
+}
+
+/// The time that they would take at the measured rate of their arithmetic, of the time taken.
+double share_of_matrix_rate(const BenchReport& report, const BenchRow& row) {
+  double seconds = 0;
+  for (const MatrixWork& work : report.work) {
+    seconds += rate(static_cast<double>(work.macs), work.rate.macs_per_second);
+  }
+  return row.best_rate() * seconds;
+}
+
 double per_step(uint64_t n, const LoopCounters& loop) {
   return rate(static_cast<double>(n), static_cast<double>(loop.n_steps));
 }
@@ -42,6 +58,10 @@ Json row_json(const BenchReport& report, const BenchRow& row) {
     json["bytes_per_token"] = row.bytes_per_token;
     json["gb_per_second"] = gigabytes_per_second(row);
     json["share_of_copy_bandwidth"] = share_of_copy(report, row);
+  }
+  if (row.is_prompt) {
+    json["gmac_per_second"] = gmacs_per_second(report, row);
+    json["share_of_matrix_rate"] = share_of_matrix_rate(report, row);
   }
   return json;
 }
@@ -72,7 +92,8 @@ void print_report_json(const BenchReport& report) {
                  {"driver", now.device_driver},
                  {"reason", now.device_reason},
                  {"warnings", now.warnings},
-                 {"copy_gb_per_second", report.copy_bytes_per_second * 1e-9}}},
+                 {"copy_gb_per_second", report.copy_bytes_per_second * 1e-9},
+                 {"matrix_gmac_per_second", Json::object()}}},
                {"model",
                 {{"description", report.model},
                  {"parameters", now.n_parameters},
@@ -81,6 +102,10 @@ void print_report_json(const BenchReport& report) {
                {"counters", counters_json(report)},
                {"mtp", drafting_json(report.drafting)},
                {"rows", Json::array()}};
+  for (const MatrixWork& work : report.work) {
+    json["device"]["matrix_gmac_per_second"][work.rate.arithmetic] =
+        work.rate.macs_per_second * 1e-9;
+  }
   for (const BenchRow& row : report.rows) json["rows"].push_back(row_json(report, row));
   if (!report.column_seconds.empty()) json["column_seconds"] = report.column_seconds;
   for (const PictureTimes& row : report.pictures) {
@@ -101,25 +126,30 @@ void print_report_json(const BenchReport& report) {
 void print_report_csv(const BenchReport& report) {
   fmt::print(
       "test,tokens_per_second,best_tokens_per_second,first_token_seconds,gb_per_second,"
-      "share_of_copy_bandwidth\n");
+      "share_of_copy_bandwidth,gmac_per_second,share_of_matrix_rate\n");
   for (const BenchRow& row : report.rows) {
-    fmt::print("{},{:.4f},{:.4f},{:.6f},{:.4f},{:.4f}\n", row.test, row.mean_rate(),
+    fmt::print("{},{:.4f},{:.4f},{:.6f},{:.4f},{:.4f},{:.4f},{:.4f}\n", row.test, row.mean_rate(),
                row.best_rate(), row.first_token_seconds, gigabytes_per_second(row),
-               share_of_copy(report, row));
+               share_of_copy(report, row), row.is_prompt ? gmacs_per_second(report, row) : 0,
+               row.is_prompt ? share_of_matrix_rate(report, row) : 0);
   }
 }
 
 void print_rows_md(const BenchReport& report) {
-  fmt::print("| test | tokens/s | best | first token ms | GB/s | of copy |\n");
-  fmt::print("| ---- | -------: | ---: | -------------: | ---: | ------: |\n");
+  fmt::print("| test | tokens/s | best | first token ms | GB/s | of copy | GMAC/s | of rate |\n");
+  fmt::print("| ---- | -------: | ---: | -------------: | ---: | ------: | -----: | ------: |\n");
   for (const BenchRow& row : report.rows) {
-    std::string bandwidth = "| |";
+    std::string shares = "| | | |";
     if (row.bytes_per_token > 0) {
-      bandwidth = fmt::format("{:.2f} | {:.0f} % |", gigabytes_per_second(row),
-                              share_of_copy(report, row) * 100);
+      shares = fmt::format("{:.2f} | {:.0f} % | | |", gigabytes_per_second(row),
+                           share_of_copy(report, row) * 100);
+    }
+    if (row.is_prompt) {
+      shares = fmt::format("| | {:.2f} | {:.0f} % |", gmacs_per_second(report, row),
+                           share_of_matrix_rate(report, row) * 100);
     }
     fmt::print("| {} | {:.2f} | {:.2f} | {:.1f} | {}\n", row.test, row.mean_rate(), row.best_rate(),
-               row.first_token_seconds * 1e3, bandwidth);
+               row.first_token_seconds * 1e3, shares);
   }
 }
 
@@ -145,9 +175,13 @@ void print_pictures_md(const std::vector<PictureTimes>& pictures) {
 void print_report_md(const BenchReport& report) {
   const Statistics& now = report.statistics;
   const LoopCounters loop = last_loop(report);
-  fmt::print("{}\n{} ({}), copies {:.1f} GB/s\n\n", terminal_safe(report.model),
+  fmt::print("{}\n{} ({}), copies {:.1f} GB/s", terminal_safe(report.model),
              terminal_safe(now.device_name), terminal_safe(now.device_driver),
              report.copy_bytes_per_second * 1e-9);
+  for (const MatrixWork& work : report.work) {
+    fmt::print(", {} {:.1f} GMAC/s", work.rate.arithmetic, work.rate.macs_per_second * 1e-9);
+  }
+  fmt::print("\n\n");
   print_rows_md(report);
   fmt::print("\nloaded in {:.2f} s; {} pipelines in {:.2f} s; peak memory: host {}, device {}\n",
              now.load_seconds, now.n_pipelines, now.pipeline_seconds,

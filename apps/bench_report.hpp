@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "apps/common.hpp"
+#include "kimberlite/doctor.hpp"
 #include "kimberlite/tools.hpp"
 
 namespace kimberlite::cli {
@@ -25,6 +26,7 @@ struct BenchRow {
   std::vector<double> seconds = {};  // one for each repetition, at least one
   double first_token_seconds = 0;
   uint64_t bytes_per_token = 0;  // 0 where a pass has more than one token
+  bool is_prompt = false;
   LoopCounters loop = {};
 
   [[nodiscard]] double mean_rate() const;
@@ -34,6 +36,7 @@ struct BenchRow {
 struct BenchReport {
   std::string model;
   double copy_bytes_per_second = 0;
+  std::vector<MatrixWork> work;  // of one position of a prompt
   Statistics statistics;
   DraftStatistics drafting;
   std::vector<BenchRow> rows;
