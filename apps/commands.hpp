@@ -12,6 +12,7 @@ void add_eval(CLI::App& app, int& result);
 void add_show(CLI::App& app, int& result);
 void add_tokenize(CLI::App& app, int& result);
 void add_devices(CLI::App& app, int& result);
+void add_doctor(CLI::App& app, int& result);
 void add_convert(CLI::App& app, int& result);
 void add_quantize(CLI::App& app, int& result);
 

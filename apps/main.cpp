@@ -100,6 +100,7 @@ int main(int argc, char** argv) {
   kimberlite::cli::add_show(app, result);
   kimberlite::cli::add_tokenize(app, result);
   kimberlite::cli::add_devices(app, result);
+  kimberlite::cli::add_doctor(app, result);
   kimberlite::cli::add_convert(app, result);
   kimberlite::cli::add_quantize(app, result);
   kimberlite::cli::add_bench(app, result);

@@ -328,7 +328,7 @@ class Devices(CliTest):
 class Usage(CliTest):
     def test_help_and_version(self):
         self.assertRegex(self.ok("--version").decode(), r"^kimberlite \d+\.\d+\.\d+\n$")
-        for command in ([], ["run"], ["show"], ["tokenize"], ["devices"], ["convert"], ["quantize"], ["bench"],
+        for command in ([], ["run"], ["show"], ["tokenize"], ["devices"], ["doctor"], ["convert"], ["quantize"], ["bench"],
                         ["eval"], ["eval", "kl"]):
             text = self.ok(*command, "--help").decode()
             self.assertLessEqual(text.count("\n"), 45, command)
