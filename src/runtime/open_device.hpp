@@ -19,7 +19,7 @@ struct DeviceRequest {
   bool validation = false;
   uint64_t needed_bytes = 0;
   std::string cache_dir;  // "" = os::cache_dir(); "none" = nothing on disk
-  vk::PlanOptions plan;
+  vk::PlanOptions plan{};
 };
 
 struct OpenDevice {
