@@ -14,6 +14,10 @@
 //   y_q      rounded rows of y                where OUTPUTS says so (common/round_rows.glsl)
 //   partial  f32 [n, n_heads, n_splits, d]    SPLIT: sums not yet divided
 //   state    f32 [n, n_heads, n_splits, 2]    SPLIT: maximum and sum of weights
+//   counters u32 [n, n_heads / kTileHeads]    MERGE: splits that have stored theirs
+//
+// With SPLIT attention_merge.comp makes y of the parts; with MERGE too it is whoever stores the last
+// part of a tile. The order of the sum is the same: that of the splits.
 //
 // Grid: x = tiles of kTileHeads query heads of one KV head, y = split, z = tiles of kTileColumns
 // columns (of one sequence when more than one). A tile reads every key once.
@@ -54,11 +58,28 @@ layout(binding = 1, std430) readonly buffer Columns { Column columns[]; };
 WIDE_BINDING(2, k)
 WIDE_BINDING(3, v)
 #ifdef SPLIT
-layout(binding = 4, std430) writeonly buffer Partial { vec4 partial[]; };
-layout(binding = 5, std430) writeonly buffer State { vec2 state[]; };
+#ifdef MERGE
+#define PARTS coherent
+#else
+#define PARTS writeonly
+#endif
+layout(binding = 4, std430) PARTS buffer Partial { vec4 partial[]; };
+layout(binding = 5, std430) PARTS buffer State { vec2 state[]; };
 #else
 layout(binding = 4, std430) coherent buffer Y { vec4 y[]; };
 layout(binding = 5, std430) writeonly buffer Yq { uint y_q[]; };
+#endif
+#ifdef MERGE
+layout(binding = 6, std430) coherent buffer Counters { uint counters[]; };
+layout(binding = 7, std430) writeonly buffer Y { vec4 y[]; };
+layout(binding = 8, std430) writeonly buffer Yq { uint y_q[]; };
+#ifdef WORKGROUP
+#define WORKGROUP_ARRIVALS
+#endif
+#include "common/attention_merge.glsl"
+#include "common/last_arrival.glsl"
+#endif
+#if defined(MERGE) || !defined(SPLIT)
 #define OUTPUTS_CONSTANT 10
 #include "common/round_rows.glsl"
 #endif
@@ -94,6 +115,24 @@ void round_heads(uint first_column, uint first_head) {
       const uint vec = head * kHeadVecs + i + gl_SubgroupInvocationID;
       round_block(vec / 8, vec % 8, y[vec], true);
     }
+  }
+}
+#endif
+
+#ifdef MERGE
+/// The heads of a tile, by all the subgroups that it has.
+void merge_tile(uint column, uint first_head, uint worker, uint n_workers) {
+  const uint n_blocks = (kHeadVecs + kLanes - 1) / kLanes;
+  [[dont_unroll]] for (uint i = worker; i < kTileHeads * n_blocks; i += n_workers) {
+    const uint head = column * p.n_heads + first_head + i / n_blocks;
+    const uint vec = i % n_blocks * kLanes + gl_SubgroupInvocationID;
+    const uint first = head * p.n_splits;
+    const float peak = find_split_peak(first, p.n_splits);
+    if (vec >= kHeadVecs) continue;
+    const vec4 value = merge_splits(first, p.n_splits, peak, kHeadVecs, vec);
+    const uint at = head * kHeadVecs + vec;
+    if (HAS_FLOATS) y[at] = value;
+    if (HAS_CODES) round_block(at / 8, at % 8, value, true);
   }
 }
 #endif
@@ -138,6 +177,14 @@ void merge_workers() {
 }
 #endif
 
+void store_heads(uint first_column, uint first_head, uint split) {
+  [[unroll]] for (uint query = 0; query < kQueries; ++query) {
+    const uint column = first_column + query / kTileHeads;
+    const uint head = column * p.n_heads + first_head + query % kTileHeads;
+    if (column < p.n_columns) store_head(query, head, split);
+  }
+}
+
 void main() {
 #ifdef WORKGROUP
   const uint tile = gl_WorkGroupID.x;
@@ -158,13 +205,18 @@ void main() {
   [[unroll]] for (uint query = 0; query < kQueries; ++query) sum[query] = subgroupAdd(sum[query]);
 #ifdef WORKGROUP
   merge_workers();
-  if (worker + 1 < n_workers) return;
 #endif
-  [[unroll]] for (uint query = 0; query < kQueries; ++query) {
-    const uint column = first_column + query / kTileHeads;
-    const uint head = column * p.n_heads + first_head + query % kTileHeads;
-    if (column < p.n_columns) store_head(query, head, split);
+#ifdef MERGE
+  // A subgroup of a workgroup has more to do than to store.
+  if (worker + 1 == n_workers) store_heads(first_column, first_head, split);
+  const uint counter = first_column * (p.n_heads / kTileHeads) + tile;
+  if (is_last_arrival(counter, p.n_splits)) {
+    merge_tile(first_column, first_head, worker, n_workers);
   }
+#else
+  if (worker + 1 < n_workers) return;
+  store_heads(first_column, first_head, split);
+#endif
 #ifndef SPLIT
   if (HAS_CODES) round_heads(first_column, first_head);
 #endif

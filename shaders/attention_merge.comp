@@ -1,7 +1,5 @@
 #version 450
-// Merges the splits of attention.comp.
-//
-//   y = sum_s exp(m_s - m) a_s / sum_s exp(m_s - m) l_s,   m = max m_s, in split order
+// Merges the splits of attention.comp (common/attention_merge.glsl) where it does not do so itself.
 //
 //   partial  f32 [n_heads of all columns, n_splits, d]   a_s
 //   state    f32 [n_heads of all columns, n_splits, 2]   m_s, l_s; l_s = 0 where a split had no keys
@@ -9,10 +7,10 @@
 //            split had keys
 //
 // Grid: x = query head, y = column; an invocation takes every so-manieth vec4 of the head.
-// Accumulation: float32, precise. Source: Dao et al. 2023, "Flash-Decoding".
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
 #extension GL_KHR_shader_subgroup_basic : require
+#extension GL_KHR_shader_subgroup_arithmetic : require
 #extension GL_KHR_shader_subgroup_shuffle : require
 
 #include "attention.h"
@@ -25,29 +23,16 @@ layout(binding = 2, std430) writeonly buffer Y { vec4 y[]; };
 layout(binding = 3, std430) writeonly buffer Yq { uint y_q[]; };
 
 #define OUTPUTS_CONSTANT 1
+#include "common/attention_merge.glsl"
 #include "common/round_rows.glsl"
 
 void main() {
   const uint head = gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x;
   const uint first = head * p.n_splits;
-  float peak = -3.402823466e38;
-  for (uint i = 0; i < p.n_splits; ++i) {
-    if (state[first + i].y > 0.0) peak = max(peak, state[first + i].x);
-  }
+  const float peak = find_split_peak(first, p.n_splits);
   const uint own = gl_SubgroupID * gl_SubgroupSize + gl_SubgroupInvocationID;
   for (uint vec = own; vec < p.head_vecs; vec += gl_WorkGroupSize.x) {
-    precise float total = 0.0;
-    precise vec4 sum = vec4(0.0);
-    for (uint i = 0; i < p.n_splits; ++i) {
-      const vec2 part = state[first + i];
-      if (part.y > 0.0) {
-        const float scale = exp(part.x - peak);
-        total = fma(part.y, scale, total);
-        sum = fma(partial[(first + i) * p.head_vecs + vec], vec4(scale), sum);
-      }
-    }
-    precise const vec4 mean = sum / total;
-    const vec4 value = total > 0.0 ? mean : vec4(0.0);
+    const vec4 value = merge_splits(first, p.n_splits, peak, p.head_vecs, vec);
     const uint at = head * p.head_vecs + vec;
     if (HAS_FLOATS) y[at] = value;
     if (HAS_CODES) round_block(at / 8, at % 8, value, true);

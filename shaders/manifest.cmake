@@ -57,6 +57,9 @@ foreach(load "" "_texel" "_table")
   kimberlite_module(attention_split${load} SOURCE attention.comp DEFINES SPLIT ${define})
   kimberlite_module(attention_split_workgroup${load} SOURCE attention.comp
                     DEFINES SPLIT WORKGROUP ${define})
+  kimberlite_module(attention_merged${load} SOURCE attention.comp DEFINES SPLIT MERGE ${define})
+  kimberlite_module(attention_merged_workgroup${load} SOURCE attention.comp
+                    DEFINES SPLIT MERGE WORKGROUP ${define})
 endforeach()
 kimberlite_module(attention_merge SOURCE attention_merge.comp)
 

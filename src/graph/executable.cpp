@@ -30,6 +30,16 @@ std::vector<vk::BoundRange> bound_ranges(const Node& node, const Plan& plan,
   return ranges;
 }
 
+void record_zeros(vk::Recorder& recorder, const Graph& graph, const Plan& plan,
+                  const vk::BufferRange& scratch) {
+  for (size_t i = 0; i < graph.transients().size(); ++i) {
+    const Transient& transient = graph.transients()[i];
+    if (!transient.zeroed) continue;
+    recorder.fill(
+        {scratch.buffer, scratch.offset_bytes + plan.transient_offsets[i], transient.n_bytes}, 0);
+  }
+}
+
 void record_node(vk::Recorder& recorder, const Node& node, const vk::Pipeline& pipeline,
                  VkDescriptorSet set) {
   recorder.begin_label(node.label.c_str());
@@ -99,6 +109,7 @@ Status Executable::record(vk::Device& device, vk::PipelineCache& pipelines, cons
   KL_ASSIGN(vk::Recorder recorder,
             vk::Recorder::begin(device, options.name, options.timestamps ? n_nodes + 1 : 0));
   if (first == 0) {
+    record_zeros(recorder, graph, plan, scratch);
     recorder.barrier(vk::Access::host, vk::Access::compute);
     recorder.barrier(vk::Access::transfer, vk::Access::compute);
     recorder.compute_barrier();

@@ -5,14 +5,20 @@
 
 namespace kimberlite::graph {
 
+const Variant* find_variant(const KernelDesc& kernel, const vk::Caps& caps,
+                            const VariantPolicy* policy) {
+  for (const Variant& variant : kernel.variants) {
+    const bool fits = variant.fits == nullptr || variant.fits(caps);
+    if (fits && (policy == nullptr || policy->allows(kernel.name, variant.name))) return &variant;
+  }
+  return nullptr;
+}
+
 const Variant& pick_variant(const KernelDesc& kernel, const vk::Caps& caps,
                             const VariantPolicy* policy) {
   KL_CHECK(!kernel.variants.empty(), "a kernel needs a variant");
-  for (const Variant& variant : kernel.variants) {
-    const bool fits = variant.fits == nullptr || variant.fits(caps);
-    if (fits && (policy == nullptr || policy->allows(kernel.name, variant.name))) return variant;
-  }
-  return kernel.variants.back();
+  const Variant* found = find_variant(kernel, caps, policy);
+  return found != nullptr ? *found : kernel.variants.back();
 }
 
 Tensor Graph::transient(std::string name, DType dtype, Shape shape) {
@@ -24,6 +30,19 @@ Tensor Graph::transient(std::string name, DType dtype, Shape shape) {
   tensor.dtype = dtype;
   tensor.shape = shape;
   transients_.push_back({std::move(name), n_bytes});
+  return tensor;
+}
+
+Tensor Graph::counters(uint64_t n) {
+  if (!counters_) {
+    counters_ = transient("counters", DType::u32, Shape{n});
+    transients_.back().zeroed = true;
+  }
+  Transient& all = transients_[counters_->transient];
+  Tensor tensor = *counters_;
+  tensor.shape = Shape{n};
+  tensor.n_bytes = n * dtype_bytes(DType::u32);
+  all.n_bytes = std::max(all.n_bytes, tensor.n_bytes);
   return tensor;
 }
 

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstring>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -30,11 +31,13 @@ struct Node {
   }
 };
 
-/// A temporary of the graph; alive from its first to its last use, or to the end where it is kept.
+/// A temporary of the graph; alive from its first to its last use, to the end where it is kept, and
+/// throughout where a replay begins with zeros in it.
 struct Transient {
   std::string name;
   uint64_t n_bytes = 0;
   bool kept = false;
+  bool zeroed = false;
 };
 
 class Graph {
@@ -47,9 +50,17 @@ class Graph {
   [[nodiscard]] const Variant& pick(const KernelDesc& kernel) const {
     return pick_variant(kernel, *caps_, policy_);
   }
+  /// Whether a kernel that others can stand in for may be used.
+  [[nodiscard]] bool can_use(const KernelDesc& kernel) const {
+    return find_variant(kernel, *caps_, policy_) != nullptr;
+  }
 
   /// A new temporary tensor. Its contents before the first write are undefined.
   Tensor transient(std::string name, DType dtype, Shape shape);
+
+  /// `n` numbers (u32) that are 0 when a replay begins. All nodes that ask for counters share them,
+  /// and each leaves them at 0.
+  Tensor counters(uint64_t n);
 
   /// Lets the temporary of this name live to the end, so that a test finds it in the scratch buffer
   /// after a replay. Returns its index. Aborts unless exactly one has the name.
@@ -66,6 +77,7 @@ class Graph {
   const VariantPolicy* policy_;  // Borrowed from the engine.
   std::vector<Node> nodes_;
   std::vector<Transient> transients_;
+  std::optional<Tensor> counters_;
 };
 
 }  // namespace kimberlite::graph

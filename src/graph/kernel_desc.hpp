@@ -30,6 +30,9 @@ struct KernelDesc {
   std::span<const BindingDesc> bindings;
   uint32_t push_bytes = 0;
   std::span<const Variant> variants;  // best first; the last one needs nothing
+  /// The first of the kernels that do the same in more dispatches where no variant is allowed;
+  /// nullptr: there are none.
+  const KernelDesc* instead = nullptr;
 
   [[nodiscard]] bool has_wide_binding() const {
     for (const BindingDesc& binding : bindings) {
@@ -46,8 +49,11 @@ class VariantPolicy {
   [[nodiscard]] virtual bool allows(std::string_view kernel, std::string_view variant) const = 0;
 };
 
-/// The first variant that fits the device and that the policy (nullptr: everything) allows. The
-/// last one is returned when none does.
+/// The first variant that fits the device and that the policy (nullptr: everything) allows; nullptr
+/// when none does.
+[[nodiscard]] const Variant* find_variant(const KernelDesc& kernel, const vk::Caps& caps,
+                                          const VariantPolicy* policy = nullptr);
+/// The same; the last one when none does.
 [[nodiscard]] const Variant& pick_variant(const KernelDesc& kernel, const vk::Caps& caps,
                                           const VariantPolicy* policy = nullptr);
 

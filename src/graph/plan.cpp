@@ -23,9 +23,10 @@ std::vector<Lifetime> find_lifetimes(const Graph& graph) {
     for (const Tensor& tensor : graph.nodes()[i].tensors) {
       if (tensor.transient == Tensor::kExternal) continue;
       Lifetime& lifetime = lifetimes[tensor.transient];
-      lifetime.first = std::min(lifetime.first, i);
-      const bool kept = graph.transients()[tensor.transient].kept;
-      lifetime.last = std::max(lifetime.last, kept ? graph.nodes().size() : i);
+      const Transient& transient = graph.transients()[tensor.transient];
+      lifetime.first = std::min(lifetime.first, transient.zeroed ? 0 : i);
+      const bool to_the_end = transient.kept || transient.zeroed;
+      lifetime.last = std::max(lifetime.last, to_the_end ? graph.nodes().size() : i);
     }
   }
   return lifetimes;

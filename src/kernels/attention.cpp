@@ -40,6 +40,21 @@ constexpr std::array kSplitTableBindings{BindingDesc{"q"},
 constexpr std::array kMergeBindings{BindingDesc{"partial"}, BindingDesc{"state"},
                                     BindingDesc{"y", Access::write}, kYq};
 
+/// The bindings of a split kernel, and those of one that merges its splits.
+constexpr std::array<BindingDesc, 9> with_merge(const std::array<BindingDesc, 6>& split) {
+  return {split[0],
+          split[1],
+          split[2],
+          split[3],
+          BindingDesc{"partial", Access::read_write},
+          BindingDesc{"state", Access::read_write},
+          BindingDesc{"counters", Access::read_write},
+          BindingDesc{"y", Access::write},
+          kYq};
+}
+constexpr std::array kMergedBindings = with_merge(kSplitBindings);
+constexpr std::array kMergedTableBindings = with_merge(kSplitTableBindings);
+
 bool has_shared_memory(const vk::Caps& caps) { return !caps.is_cpu; }
 
 constexpr std::array kAttentionVariants{
@@ -48,6 +63,9 @@ constexpr std::array kAttentionVariants{
 constexpr std::array kSplitVariants{
     Variant{"workgroup", "attention_split_workgroup", has_shared_memory},
     Variant{"portable", "attention_split"}};
+constexpr std::array kMergedVariants{
+    Variant{"workgroup", "attention_merged_workgroup", has_shared_memory},
+    Variant{"portable", "attention_merged"}};
 constexpr std::array kMergeVariants{Variant{"portable", "attention_merge"}};
 constexpr std::array kPrefillVariants{Variant{"portable", "attention"}};
 constexpr std::array kTableVariants{
@@ -56,6 +74,9 @@ constexpr std::array kTableVariants{
 constexpr std::array kSplitTableVariants{
     Variant{"workgroup", "attention_split_workgroup_table", has_shared_memory},
     Variant{"portable", "attention_split_table"}};
+constexpr std::array kMergedTableVariants{
+    Variant{"workgroup", "attention_merged_workgroup_table", has_shared_memory},
+    Variant{"portable", "attention_merged_table"}};
 constexpr std::array kPrefillTableVariants{Variant{"portable", "attention_table"}};
 
 /// Subgroups in a workgroup of the portable variant, where they are independent. CPU drivers spread
@@ -149,12 +170,33 @@ graph::Node make_node(const graph::Graph& graph, const graph::KernelDesc& kernel
   return node;
 }
 
+/// y of the parts of all splits.
+void add_merge(graph::Graph& graph, const Tensor& partial, const Tensor& state,
+               const ActivationRows& y, uint32_t head_dim, uint32_t n_splits,
+               const std::string& label) {
+  graph::Node merge;
+  merge.kernel = &kAttentionMerge;
+  merge.variant = &graph.pick(kAttentionMerge);
+  merge.label = label + ".merge";
+  merge.tensors = {partial, state, y.y(), y.y_q()};
+  merge.constants = {graph.caps().is_cpu ? graph.caps().subgroup_size : head_dim / 4, y.outputs()};
+  merge.set_push(shaders::AttentionMergePush{head_dim / 4, n_splits});
+  const auto n = static_cast<uint32_t>(y.y().shape[0]);
+  const auto n_heads = static_cast<uint32_t>(partial.shape[0] / n_splits / n);
+  merge.grid = {n_heads, n, 1};
+  merge.bytes_touched = partial.n_bytes + state.n_bytes + y.n_bytes();
+  graph.add(std::move(merge));
+}
+
 }  // namespace
 
 const graph::KernelDesc kAttention{"attention", kAttentionBindings, sizeof(shaders::AttentionPush),
                                    kAttentionVariants};
 const graph::KernelDesc kAttentionSplit{"attention_split", kSplitBindings,
                                         sizeof(shaders::AttentionPush), kSplitVariants};
+const graph::KernelDesc kAttentionMerged{"attention_merged", kMergedBindings,
+                                         sizeof(shaders::AttentionPush), kMergedVariants,
+                                         &kAttentionSplit};
 const graph::KernelDesc kAttentionMerge{"attention_merge", kMergeBindings,
                                         sizeof(shaders::AttentionMergePush), kMergeVariants};
 const graph::KernelDesc kAttentionPrefill{"attention_prefill", kAttentionBindings,
@@ -164,13 +206,18 @@ const graph::KernelDesc kAttentionTable{"attention_table", kTableBindings,
                                         sizeof(shaders::AttentionPush), kTableVariants};
 const graph::KernelDesc kAttentionSplitTable{"attention_split_table", kSplitTableBindings,
                                              sizeof(shaders::AttentionPush), kSplitTableVariants};
+const graph::KernelDesc kAttentionMergedTable{"attention_merged_table", kMergedTableBindings,
+                                              sizeof(shaders::AttentionPush), kMergedTableVariants,
+                                              &kAttentionSplitTable};
 const graph::KernelDesc kAttentionPrefillTable{"attention_prefill_table", kTableBindings,
                                                sizeof(shaders::AttentionPush),
                                                kPrefillTableVariants};
 
 AttentionKernels attention_kernels(const KvCacheView& cache) {
-  if (cache.has_table()) return {kAttentionTable, kAttentionSplitTable, kAttentionPrefillTable};
-  return {kAttention, kAttentionSplit, kAttentionPrefill};
+  if (cache.has_table()) {
+    return {kAttentionTable, kAttentionMergedTable, kAttentionSplitTable, kAttentionPrefillTable};
+  }
+  return {kAttention, kAttentionMerged, kAttentionSplit, kAttentionPrefill};
 }
 
 AttentionTiling pick_attention_tiling(const vk::Caps& caps, const KvCacheView& cache,
@@ -215,23 +262,20 @@ void add_attention(graph::Graph& graph, const Tensor& q, const Tensor& columns,
   const uint64_t n_parts = uint64_t{n} * n_heads * tiling.n_splits;
   const Tensor partial = graph.transient(label + ".partial", DType::f32, {n_parts, cache.head_dim});
   const Tensor state = graph.transient(label + ".state", DType::f32, {n_parts, 2});
-  graph::Node node = make_node(graph, kernels.split, tiling, cache, n_heads, n, own_key);
+  const bool merges = graph.can_use(kernels.merged);
+  graph::Node node =
+      make_node(graph, merges ? kernels.merged : kernels.split, tiling, cache, n_heads, n, own_key);
   node.label = label;
   node.tensors = {q, columns, cache.k, cache.v, partial, state};
   node.bytes_touched = q.n_bytes + cache_bytes + partial.n_bytes + state.n_bytes;
+  if (merges) {
+    const Tensor counters = graph.counters(uint64_t{n} * (n_heads / tiling.tile_heads));
+    node.tensors.insert(node.tensors.end(), {counters, y.y(), y.y_q()});
+    node.constants.push_back(y.outputs());
+    node.bytes_touched += partial.n_bytes + state.n_bytes + y.n_bytes();
+  }
   graph.add(std::move(node));
-
-  graph::Node merge;
-  merge.kernel = &kAttentionMerge;
-  merge.variant = &graph.pick(kAttentionMerge);
-  merge.label = label + ".merge";
-  merge.tensors = {partial, state, y.y(), y.y_q()};
-  merge.constants = {graph.caps().is_cpu ? graph.caps().subgroup_size : cache.head_dim / 4,
-                     y.outputs()};
-  merge.set_push(shaders::AttentionMergePush{cache.head_dim / 4, tiling.n_splits});
-  merge.grid = {n_heads, n, 1};
-  merge.bytes_touched = partial.n_bytes + state.n_bytes + y.n_bytes();
-  graph.add(std::move(merge));
+  if (!merges) add_merge(graph, partial, state, y, cache.head_dim, tiling.n_splits, label);
 }
 
 }  // namespace kimberlite::kernels

@@ -14,17 +14,20 @@ namespace kimberlite::kernels {
 inline constexpr uint32_t kMaxDecodeColumns = 8;
 
 extern const graph::KernelDesc kAttention;         // decode in one pass over the keys
-extern const graph::KernelDesc kAttentionSplit;    // decode, keys split over workgroups
+extern const graph::KernelDesc kAttentionMerged;   // decode, keys split over workgroups
+extern const graph::KernelDesc kAttentionSplit;    // the same, the splits to be merged
 extern const graph::KernelDesc kAttentionMerge;    // of the splits
 extern const graph::KernelDesc kAttentionPrefill;  // more than kMaxDecodeColumns columns
 extern const graph::KernelDesc kAttentionTable;    // the same for caches behind a table
+extern const graph::KernelDesc kAttentionMergedTable;
 extern const graph::KernelDesc kAttentionSplitTable;
 extern const graph::KernelDesc kAttentionPrefillTable;
 
 /// Which of them read a cache.
 struct AttentionKernels {
   const graph::KernelDesc& decode;
-  const graph::KernelDesc& split;
+  const graph::KernelDesc& merged;
+  const graph::KernelDesc& split;  // and kAttentionMerge, where `merged` may not be used
   const graph::KernelDesc& prefill;
 };
 [[nodiscard]] AttentionKernels attention_kernels(const KvCacheView& cache);

@@ -27,8 +27,12 @@ uint32_t kv_max_rows(const vk::Caps& caps, KvType type, uint32_t n_kv_heads, uin
   const uint64_t rows = caps.max_wide_bytes() / kv_row_bytes(type, n_kv_heads, head_dim);
   // One subgroup may walk over all chunks: common/attention_tile.glsl says what a chunk costs.
   const uint32_t chunk_rounds = 2 + kAttentionChunk / std::min(caps.subgroup_size, kAttentionChunk);
-  const uint64_t n_chunks =
-      std::min<uint64_t>(rows / kAttentionChunk, (caps.max_loop_rounds - 1) / chunk_rounds);
+  // And merge the splits of a tile: up to 4 heads and, on a CPU driver, 8 splits, gone through
+  // twice.
+  const uint32_t merge_rounds =
+      4 * div_up(head_dim / 4, caps.subgroup_size) * (2 * (8 + 1) + 1) + 1;
+  const uint64_t n_chunks = std::min<uint64_t>(
+      rows / kAttentionChunk, (caps.max_loop_rounds - 1 - merge_rounds) / chunk_rounds);
   return static_cast<uint32_t>(std::min(n_chunks * kAttentionChunk, uint64_t{1} << 30));
 }
 

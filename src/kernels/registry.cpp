@@ -71,11 +71,13 @@ std::vector<const KernelDesc*> list_kernels() {
                                      &kRopeKv,
                                      &kRopeQ,
                                      &kAttention,
+                                     &kAttentionMerged,
                                      &kAttentionSplit,
                                      &kAttentionMerge,
                                      &kAttentionPrefill,
                                      &kRopeKvTable,
                                      &kAttentionTable,
+                                     &kAttentionMergedTable,
                                      &kAttentionSplitTable,
                                      &kAttentionPrefillTable};
   for (const MatrixKind& kind : kMatrixKinds) {

@@ -262,6 +262,12 @@ class Probe {
       open_.push_back(std::move(check));
       return {};
     }
+    if (check.kernel->instead != nullptr) {
+      check.kernel = check.kernel->instead;
+      report_.warnings.push_back(fmt::format("{}: using kernel {}", what, check.kernel->name));
+      open_.push_back(std::move(check));
+      return {};
+    }
     if (!check.kind || check.kind->linear_class == LinearClass::f32) {
       return Error{ErrorCode::device, what + ": no other variant is left"};
     }

@@ -334,7 +334,7 @@ std::vector<ProbeCheck> attention_checks(ProbeMemory& memory, const vk::Caps& ca
     const bool splits =
         kernels::pick_attention_tiling(caps, inputs.view, kind.n_heads, 1).n_splits > 1;
     const kernels::AttentionKernels kernels = kernels::attention_kernels(inputs.view);
-    const graph::KernelDesc& decode = splits ? kernels.split : kernels.decode;
+    const graph::KernelDesc& decode = splits ? kernels.merged : kernels.decode;
     ProbeCheck check{fmt::format("{} {} chunks {}", decode.name, kind_text(kind, type), n_chunks),
                      &decode,
                      {},

@@ -83,6 +83,27 @@ TEST_F(PlanTest, KeptTransientsLiveToTheEnd) {
   }
 }
 
+/// They are filled before the first node, so nothing that lives before their first use may share
+/// their bytes, nor anything behind their last: the next node that counts relies on the zeros.
+TEST_F(PlanTest, CountersHaveBytesOfTheirOwn) {
+  const Tensor before = graph_.transient("before", DType::f32, Shape{64});
+  graph_.add(copy(external(0), before));
+  graph_.add(copy(before, external(256)));
+  graph_.add(copy(external(0), graph_.counters(3)));
+  graph_.add(copy(external(0), graph_.counters(100)));
+  const Tensor after = graph_.transient("after", DType::f32, Shape{64});
+  graph_.add(copy(external(0), after));
+  const Plan plan = make_plan(graph_);
+  ASSERT_EQ(graph_.transients().size(), 3u);
+  EXPECT_EQ(graph_.transients()[1].n_bytes, 400u);
+  EXPECT_TRUE(graph_.transients()[1].zeroed);
+  for (const size_t other : {0u, 2u}) {
+    EXPECT_TRUE(plan.transient_offsets[1] >= plan.transient_offsets[other] + 256 ||
+                plan.transient_offsets[1] + 400 <= plan.transient_offsets[other]);
+  }
+  EXPECT_TRUE(plan.barrier_before[3]);
+}
+
 TEST_F(PlanTest, BarriersStandExactlyAtHazards) {
   graph_.add(copy(external(0), external(256)));     // first: nothing to wait for
   graph_.add(copy(external(0), external(512)));     // reads what is read, writes elsewhere
@@ -129,6 +150,12 @@ TEST(PickVariant, TakesTheFirstThatFitsAndIsAllowed) {
   caps.has_int8_dot = true;
   EXPECT_EQ(pick_variant(kKernel, caps).name, "fast");
   EXPECT_EQ(pick_variant(kKernel, caps, &no_fast).name, "portable");
+  EXPECT_TRUE(Graph(caps).can_use(kKernel));
+  struct Nothing : VariantPolicy {
+    bool allows(std::string_view, std::string_view) const override { return false; }
+  } nothing;
+  EXPECT_EQ(find_variant(kKernel, caps, &nothing), nullptr);
+  EXPECT_FALSE(Graph(caps, &nothing).can_use(kKernel));
 }
 
 }  // namespace

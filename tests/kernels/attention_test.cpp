@@ -278,15 +278,74 @@ TEST_F(AttentionTest, DecodeInOnePassMatchesDoublePrecision) {
 
 TEST_F(AttentionTest, DecodeInSplitsMatchesDoublePrecision) {
   caps_.n_compute_units = 3;  // 12 workgroups wanted
-  for_each_variant(kAttentionSplit, [&](const graph::VariantPolicy& policy) {
+  for_each_variant(kAttentionMerged, [&](const graph::VariantPolicy& policy) {
     for (const Case& c : decode_cases()) {
       SCOPED_TRACE(c.name);
       const Caches caches = make_caches(c);
       const auto out = compute(c, caches, &policy, 0, c.columns.size());
-      ASSERT_EQ(n_nodes_, 2u);
+      ASSERT_EQ(n_nodes_, 1u);
       expect_result(c, caches, out);
     }
   });
+}
+
+/// Whoever is the last adds the splits in their order, every time.
+TEST_F(AttentionTest, MergedSplitsAreThoseOfTheTwoKernels) {
+  caps_.n_compute_units = 32;  // a split for each chunk
+  for (const auto& [merged, split] : {std::pair{&kAttentionMerged, &kAttentionSplit},
+                                      std::pair{&kAttentionMergedTable, &kAttentionSplitTable}}) {
+    std::vector<std::vector<float>> expected;  // by variant
+    for (const graph::KernelDesc* kernel : {split, merged}) {
+      size_t variant = 0;
+      for_each_variant(*kernel, [&](const graph::VariantPolicy& policy) {
+        const bool table = kernel->name.ends_with("_table");
+        const Case c{
+            "eight chunks",   KvType::f16, 256, 4, 2, 512, 0, 1, {at(500), at(70), kInactive},
+            table ? 128u : 0u};
+        const Caches caches = make_caches(c);
+        const auto out = compute(c, caches, &policy, 0, c.columns.size());
+        EXPECT_EQ(n_nodes_, kernel == split ? 2u : 1u);
+        if (kernel == split) {
+          expect_result(c, caches, out);
+          expected.push_back(out);
+          return;
+        }
+        for (int i = 0; i < 8; ++i) {
+          ASSERT_EQ(i == 0 ? out : compute(c, caches, &policy, 0, c.columns.size()),
+                    expected[variant]);
+        }
+        ++variant;
+      });
+    }
+  }
+}
+
+/// A replay starts from counters that its nodes and the replay before it have used.
+TEST_F(AttentionTest, CountersServeEveryNode) {
+  caps_.n_compute_units = 32;
+  const Case c{"four chunks", KvType::f16, 256, 4, 2, 256, 0, 1, {at(200), at(255)}};
+  const Caches caches = make_caches(c);
+  KvCacheView view = caches.view;
+  view.k = upload_cache(c, caches.k);
+  view.v = upload_cache(c, caches.v);
+  const Shape shape{c.columns.size(), uint64_t{c.n_heads} * c.head_dim};
+  const Tensor q = upload(make_queries(c), shape);
+  const Tensor columns = upload(column_words(c.columns, 0, c.columns.size()), Shape{2, 4});
+  Graph graph(caps_);
+  std::vector<Tensor> outs;
+  for (const uint64_t n : {2u, 1u, 2u, 2u}) {
+    outs.push_back(poisoned(DType::f32, Shape{n, shape[1]}));
+    add_attention(graph, q.rows(0, n), columns.rows(0, n), view, outs.back(), c.n_heads,
+                  "attention");
+  }
+  ASSERT_EQ(graph.nodes().size(), outs.size());
+  run(graph);
+  const auto first = download(outs[0]);
+  expect_result(c, caches, first);
+  for (const Tensor& out : outs) {
+    const auto values = download(out);
+    EXPECT_TRUE(std::equal(values.begin(), values.end(), first.begin()));
+  }
 }
 
 TEST_F(AttentionTest, DraftsDoNotSeeTheirOwnPosition) {
@@ -308,8 +367,8 @@ TEST_F(AttentionTest, DraftsDoNotSeeTheirOwnPosition) {
   expect_all(kAttention, cases);
   expect_all(kAttentionTable, in_segments({*full}));
   caps_.n_compute_units = 3;
-  expect_all(kAttentionSplit, draft_cases());
-  expect_all(kAttentionSplitTable, in_segments({*full}));
+  expect_all(kAttentionMerged, draft_cases());
+  expect_all(kAttentionMergedTable, in_segments({*full}));
 }
 
 TEST_F(AttentionTest, PrefillMatchesDoublePrecision) {
@@ -335,7 +394,7 @@ TEST_F(AttentionTest, SegmentsMatchDoublePrecision) {
   caps_.n_compute_units = 0;
   expect_all(kAttentionTable, in_segments({decode_cases()[1]}));
   caps_.n_compute_units = 3;
-  expect_all(kAttentionSplitTable, in_segments(decode_cases()));
+  expect_all(kAttentionMergedTable, in_segments(decode_cases()));
   expect_all(kAttentionPrefillTable, in_segments(prefill_cases()));
 }
 
@@ -343,7 +402,7 @@ TEST_F(AttentionTest, SegmentsMatchDoublePrecision) {
 TEST_F(AttentionTest, SequencesHaveSegmentsOfTheirOwn) {
   const Case c{"two", KvType::f16, 256, 2, 1, 192, 0, 2, {at(150, 1), at(140, 0), at(63, 1)}, 128};
   caps_.n_compute_units = 3;
-  for_each_variant(kAttentionSplitTable, [&](const graph::VariantPolicy& policy) {
+  for_each_variant(kAttentionMergedTable, [&](const graph::VariantPolicy& policy) {
     const Caches caches = make_caches(c);
     expect_result(c, caches, compute(c, caches, &policy, 0, c.columns.size()));
   });
@@ -352,10 +411,10 @@ TEST_F(AttentionTest, SequencesHaveSegmentsOfTheirOwn) {
 TEST_F(AttentionTest, ColumnsDoNotDependOnTheirNumber) {
   caps_.n_compute_units = 3;
   for (const graph::KernelDesc* kernel :
-       {&kAttention, &kAttentionSplit, &kAttentionTable, &kAttentionSplitTable}) {
+       {&kAttention, &kAttentionMerged, &kAttentionTable, &kAttentionMergedTable}) {
     for_each_variant(*kernel, [&](const graph::VariantPolicy& policy) {
-      const bool splits = kernel == &kAttentionSplit || kernel == &kAttentionSplitTable;
-      const bool table = kernel == &kAttentionTable || kernel == &kAttentionSplitTable;
+      const bool splits = kernel == &kAttentionMerged || kernel == &kAttentionMergedTable;
+      const bool table = kernel == &kAttentionTable || kernel == &kAttentionMergedTable;
       caps_.n_compute_units = splits ? 3 : 0;
       Case c{"eight", KvType::f16, 256, 4, 2, 192, table ? 0u : 100u, 2, {}, table ? 64u : 0u};
       for (uint32_t i = 0; i < 5; ++i) c.columns.push_back(at((table ? 125 : 1000) + i, 1));
@@ -403,7 +462,7 @@ TEST(KvLayout, RowsFitOneWideBinding) {
   caps.subgroup_size = 8;
   caps.max_loop_rounds = 65535;
   EXPECT_EQ(kv_max_rows(caps, KvType::f16, 8, 256), 32768u);
-  EXPECT_EQ(kv_max_rows(caps, KvType::q8_0, 1, 256), 65534u / 10 * 64);
+  EXPECT_EQ(kv_max_rows(caps, KvType::q8_0, 1, 256), (65534u - 4 * 8 * 19 - 1) / 10 * 64);
 }
 
 }  // namespace

@@ -150,8 +150,10 @@ TEST_F(RoundedRowsTest, Attention) {
     };
     compare(width, nullptr, add);
     if (type != KvType::f16) continue;
-    for_each_variant(attention_kernels(cache).decode,
-                     [&](const auto& policy) { compare(width, &policy, add); });
+    const AttentionKernels kernels = attention_kernels(cache);
+    for (const graph::KernelDesc* kernel : {&kernels.decode, &kernels.merged, &kernels.split}) {
+      for_each_variant(*kernel, [&](const auto& policy) { compare(width, &policy, add); });
+    }
   }
 }
 

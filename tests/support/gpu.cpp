@@ -3,6 +3,9 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <set>
+
+#include "kernels/registry.hpp"
 
 namespace kimberlite::testing {
 namespace {
@@ -23,18 +26,25 @@ void require(const Status& status) {
   }
 }
 
-/// Allows one variant of one kernel, and everything of the others.
+/// Allows one variant of one kernel, everything of the others, and nothing of those that the kernel
+/// stands in for.
 class OnlyVariant : public graph::VariantPolicy {
  public:
-  OnlyVariant(std::string_view kernel, std::string_view variant)
-      : kernel_(kernel), variant_(variant) {}
+  OnlyVariant(const graph::KernelDesc& kernel, std::string_view variant)
+      : kernel_(kernel), variant_(variant) {
+    for (const graph::KernelDesc* other : kernels::all_kernels()) {
+      if (other->instead == &kernel) replaced_.insert(other->name);
+    }
+  }
   bool allows(std::string_view kernel, std::string_view variant) const override {
-    return kernel != kernel_ || variant == variant_;
+    if (replaced_.contains(kernel)) return false;
+    return kernel != kernel_.name || variant == variant_;
   }
 
  private:
-  std::string_view kernel_;
+  const graph::KernelDesc& kernel_;  // Borrowed: a constant.
   std::string_view variant_;
+  std::set<std::string_view> replaced_;
 };
 
 }  // namespace
@@ -143,7 +153,7 @@ void GpuTest::for_each_variant(const graph::KernelDesc& kernel,
   for (const graph::Variant& variant : kernel.variants) {
     if (variant.fits != nullptr && !variant.fits(caps_)) continue;
     SCOPED_TRACE(std::string(kernel.name) + ":" + std::string(variant.name));
-    body(OnlyVariant(kernel.name, variant.name));
+    body(OnlyVariant(kernel, variant.name));
   }
   caps_.is_cpu = is_cpu;
 }
