@@ -94,6 +94,15 @@ endforeach()
 # mixture of experts
 kimberlite_module(expert_route SOURCE expert_route.comp)
 kimberlite_module(expert_tiles SOURCE expert_tiles.comp)
+foreach(texel "" "_texel")
+  set(define)
+  if(texel)
+    set(define WIDE_TEXEL)
+  endif()
+  kimberlite_module(expert_seam${texel} SOURCE expert_seam.comp DEFINES ${define})
+  kimberlite_module(expert_seam_workgroup${texel} SOURCE expert_seam.comp
+                    DEFINES WORKGROUP_ROWS ${define})
+endforeach()
 
 # sparse head of a drafter
 kimberlite_module(cluster_logits SOURCE cluster_logits.comp)

@@ -51,10 +51,6 @@ layout(binding = 7, std430) writeonly buffer RouterY { vec4 router_y[]; };
 layout(binding = 8, std430) readonly buffer ExpertsNext { vec4 experts_next[]; };
 layout(binding = 9, std430) writeonly buffer ExpertsY { vec4 experts_y[]; };
 layout(binding = 10, std430) writeonly buffer ExpertsYq { uint experts_y_q[]; };
-bool to_experts = false;
-#define STORE_WORD(at, word) \
-  if (to_experts) experts_y_q[at] = word; \
-  else y_q[at] = word
 #endif
 #ifdef EXPERT_SUM
 layout(binding = 6, std430) readonly buffer Mlp { vec4 mlp[]; };
@@ -65,28 +61,12 @@ layout(binding = 10, std430) readonly buffer Weights { float weights[]; };
 #endif
 
 #define OUTPUTS_CONSTANT 1
+#ifdef EXPERT_INPUTS
+#include "common/expert_inputs.glsl"
+#else
 #include "common/round_rows.glsl"
-
-float add_squares(vec4 value, float sum_so_far) {
-  precise float sum = sum_so_far;
-  sum = fma(value.x, value.x, sum);
-  sum = fma(value.y, value.y, sum);
-  sum = fma(value.z, value.z, sum);
-  sum = fma(value.w, value.w, sum);
-  return sum;
-}
-
-float rms_factor(float sum) {
-  precise const float mean = reduce_add(sum) / float(4 * p.width4);
-  precise const float factor = 1.0 / sqrt(mean + p.eps);
-  return factor;
-}
-
-vec4 normed(vec4 value, float factor, vec4 weight) {
-  precise const vec4 scaled = value * factor;
-  precise const vec4 weighted = scaled * weight;
-  return weighted;
-}
+#endif
+#include "common/rms_row.glsl"
 
 #ifdef EXPERT_SUM
 vec4 sum_experts(uint i) {
@@ -116,17 +96,10 @@ void combine_experts(uint first) {
 }
 #endif
 
+#ifndef EXPERT_INPUTS
 void store(uint at, vec4 value) {
   if (HAS_FLOATS) y[at] = value;
   if (HAS_CODES) round_block(at / 8, at % 8, value, true);
-}
-
-#ifdef EXPERT_INPUTS
-void store_for_experts(uint at, vec4 value) {
-  if (HAS_FLOATS) experts_y[at] = value;
-  to_experts = true;
-  if (HAS_CODES) round_block(at / 8, at % 8, value, true);
-  to_experts = false;
 }
 #endif
 

@@ -91,26 +91,33 @@ ExpertRouting add_expert_routing(graph::Graph& graph, const Tensor& scores, cons
   return add_expert_routing(graph, scores, scale, n_used, weights, label);
 }
 
-ExpertRouting add_expert_routing(graph::Graph& graph, const Tensor& scores, const Tensor& scale,
-                                 uint32_t n_used, const Tensor& weights, const std::string& label) {
-  KL_CHECK(scores.dtype == DType::f32 && scores.shape.rank() == 2, "scores are f32 [n, n_experts]");
-  const uint64_t n_experts = scores.shape[1];
+ExpertRouting make_expert_routing(graph::Graph& graph, uint64_t n, uint64_t n_experts,
+                                  uint32_t n_used, const Tensor& weights,
+                                  const std::string& label) {
   KL_CHECK(n_experts <= kMostExperts && n_used >= 1 && n_used <= n_experts, "experts to choose");
-  KL_CHECK(!scale.valid() || (scale.dtype == DType::f32 && scale.shape == Shape{n_experts}),
-           "a scale for each expert");
-  const uint64_t n_slots = scores.shape[0] * n_used;
-  const uint32_t tile_columns = pick_slots_per_tile(graph.caps(), scores.shape[0]);
-
-  ExpertRouting routing;
-  routing.experts = graph.transient(label + ".experts", DType::u32, Shape{n_slots});
+  const uint64_t n_slots = n * n_used;
   KL_CHECK(weights.dtype == DType::f32 && weights.shape == Shape{n_slots},
            "a weight for each slot");
+  const uint32_t tile_columns = pick_slots_per_tile(graph.caps(), n);
+  ExpertRouting routing;
+  routing.experts = graph.transient(label + ".experts", DType::u32, Shape{n_slots});
   routing.weights = weights;
   routing.tiles = {graph.transient(label + ".tiles", DType::u32,
                                    {count_tiles(n_slots, n_experts, tile_columns), 3}),
                    graph.transient(label + ".slots", DType::u32, Shape{n_slots}), tile_columns};
+  return routing;
+}
+
+ExpertRouting add_expert_routing(graph::Graph& graph, const Tensor& scores, const Tensor& scale,
+                                 uint32_t n_used, const Tensor& weights, const std::string& label) {
+  KL_CHECK(scores.dtype == DType::f32 && scores.shape.rank() == 2, "scores are f32 [n, n_experts]");
+  const uint64_t n_experts = scores.shape[1];
+  KL_CHECK(!scale.valid() || (scale.dtype == DType::f32 && scale.shape == Shape{n_experts}),
+           "a scale for each expert");
+  const ExpertRouting routing =
+      make_expert_routing(graph, scores.shape[0], n_experts, n_used, weights, label);
   add_route(graph, scores, scale, routing, n_used, label);
-  if (tile_columns > 1) add_tiles(graph, routing, n_experts, label + ".tiles");
+  if (routing.tiles.tile_columns > 1) add_tiles(graph, routing, n_experts, label + ".tiles");
   return routing;
 }
 

@@ -24,6 +24,11 @@ struct ExpertRouting {
   ExpertTiles tiles;
 };
 
+/// The tensors of a routing, for what chooses the experts.
+ExpertRouting make_expert_routing(graph::Graph& graph, uint64_t n, uint64_t n_experts,
+                                  uint32_t n_used, const graph::Tensor& weights,
+                                  const std::string& label);
+
 /// scores: f32 [n, n_experts]; scale: f32 [n_experts], multiplies the weight of each expert; not
 /// valid(): 1 for all.
 /// Up to 8 columns have one slot in a tile, so that a column's result does not depend on the

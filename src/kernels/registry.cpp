@@ -11,6 +11,7 @@
 #include "kernels/coded_types.hpp"
 #include "kernels/conv2d.hpp"
 #include "kernels/embed.hpp"
+#include "kernels/expert_seam.hpp"
 #include "kernels/experts.hpp"
 #include "kernels/geglu.hpp"
 #include "kernels/layer_norm.hpp"
@@ -87,8 +88,8 @@ std::vector<const KernelDesc*> list_kernels() {
     const KernelDesc* embed = &embed_kernel(kind.type, kind.linear_class);
     if (std::find(all.begin(), all.end(), embed) == all.end()) all.push_back(embed);
   }
-  all.insert(all.end(), {&kExpertRoute, &kExpertTiles, &kClusterLogits, &kSoftRows, &kClip,
-                         &kAddRows, &kRope2d, &kTowerAttention, &kPatchPool});
+  all.insert(all.end(), {&kExpertRoute, &kExpertTiles, &kExpertSeam, &kClusterLogits, &kSoftRows,
+                         &kClip, &kAddRows, &kRope2d, &kTowerAttention, &kPatchPool});
   all.insert(all.end(), {&kConv2d, &kSilu, &kLocalAttention, &kLightConv});
   all.push_back(&kQuantAct);
   const auto sampling = sample_kernels();

@@ -4,6 +4,7 @@
 
 #include <optional>
 
+#include "kernels/expert_seam.hpp"
 #include "kernels/experts.hpp"
 #include "kernels/geglu.hpp"
 #include "kernels/rms_norm.hpp"
@@ -31,8 +32,9 @@ class LayerBuilder {
 
   LinearInput build() {
     LinearInput normed = make_layer_input(0);
+    // Of no layer: the others' first norms are part of the seams before them.
     kernels::add_rms_norm(graph_, x_, layer_norm(0), normed.rows(), config_.rms_eps,
-                          label(0, "attn_norm"));
+                          fmt::format("{}first_norm", stack_.prefix));
     for (uint32_t i = 0; i < stack_.n_layers; ++i) {
       MlpInputs inputs = add_attention_block(i, normed);
       normed = add_mlp_block(i, inputs);
@@ -59,8 +61,8 @@ class LayerBuilder {
   /// What the inputs of an MLP are: without experts the first alone.
   struct MlpInputs {
     LinearInput dense;
-    std::optional<LinearInput> router;
     std::optional<LinearInput> experts;
+    std::optional<kernels::ExpertRouting> routing;
   };
 
   /// Activations in front of layer i; behind the last one they are the result.
@@ -103,12 +105,11 @@ class LayerBuilder {
       kernels::add_residual_norm(graph_, seam, label(i, "ffn_norm"));
       return inputs;
     }
-    const Tensor router_rows = rows(label(i, "router_in"), config_.width);
-    inputs.router.emplace(router_rows, label(i, "router_in"));
     inputs.experts = input_rows(label(i, "experts_in"), config_.width, readers);
-    kernels::add_expert_inputs(
-        graph_, seam, {experts.router_norm, router_rows, experts.in_norm, inputs.experts->rows()},
-        label(i, "ffn_norm"));
+    inputs.routing = kernels::add_expert_seam(
+        graph_, seam, experts.in_norm, inputs.experts->rows(),
+        {experts.router_norm, experts.router, experts.scale, config_.experts.n_used},
+        label(i, "experts"));
     return inputs;
   }
 
@@ -164,23 +165,27 @@ class LayerBuilder {
   /// x = (x + rms(mlp)) * scale; returns rms(x) for what follows.
   LinearInput add_mlp_block(uint32_t i, MlpInputs& inputs) {
     const LayerWeights& layer = stack_.weights[i];
-    const Tensor mlp = add_mlp(i, inputs.dense);
+    LinearInput activated = add_gate_up(i, inputs.dense);
+    // Beside those of the dense block, which they do not depend on.
+    std::optional<LinearInput> of_experts;
+    if (config_.experts.n != 0) of_experts = add_experts_gate_up(i, inputs);
+    const Tensor mlp = add_product(layer.down, activated, label(i, "ffn_down"));
     if (config_.per_layer_width != 0) return add_per_layer_block(i, mlp);
     kernels::ResidualNorm seam = make_seam(mlp, layer.post_ffw_norm);
     LinearInput next = make_layer_input(i + 1);
     seam.next = layer_norm(i + 1);
     seam.y = next.rows();
     seam.scale = layer.scale;
-    if (config_.experts.n == 0) {
-      kernels::add_residual_norm(graph_, seam, label(i, "post_ffw_norm"));
+    if (of_experts) {
+      add_experts_down(i, *of_experts, *inputs.routing, seam);
     } else {
-      add_experts(i, inputs, mlp, seam);
+      kernels::add_residual_norm(graph_, seam, label(i, "post_ffw_norm"));
     }
     return next;
   }
 
-  /// down(gelu(gate x) * (up x)).
-  Tensor add_mlp(uint32_t i, LinearInput& input) {
+  /// gelu(gate x) * (up x).
+  LinearInput add_gate_up(uint32_t i, LinearInput& input) {
     const LayerWeights& layer = stack_.weights[i];
     const uint64_t width = config_.layers[i].ffn_width;
     LinearInput activated = input_rows(label(i, "ffn_out"), width, {&layer.down});
@@ -191,37 +196,46 @@ class LayerBuilder {
       const Tensor up = add_product(layer.up, input, label(i, "ffn_up"));
       kernels::add_geglu(graph_, gate, up, activated.rows(), width, label(i, "geglu"));
     }
-    return add_product(layer.down, activated, label(i, "ffn_down"));
+    return activated;
   }
 
-  /// The seam of a layer with experts: adds rms(mlp) + rms(experts(x)).
-  void add_experts(uint32_t i, MlpInputs& inputs, const Tensor& mlp, kernels::ResidualNorm& seam) {
-    const ExpertWeights& weights = stack_.weights[i].experts;
-    const Tensor scores = add_product(weights.router, *inputs.router, label(i, "router"));
-    const kernels::ExpertRouting routing = kernels::add_expert_routing(
-        graph_, scores, weights.scale, config_.experts.n_used, label(i, "experts"));
-    const uint64_t n_slots = routing.weights.shape[0];
-    const kernels::ExpertTiles& tiles = routing.tiles;
-    const auto add_expert_product = [&](const PackedMatrix& w, uint64_t n_rows, LinearInput& input,
-                                        const kernels::ActivationRows& y, std::string_view name) {
-      kernels::add_expert_product(graph_, w, n_rows, input.operand(graph_, w.linear_class), tiles,
-                                  y, label(i, name));
-    };
+  void add_expert_product(const PackedMatrix& w, uint64_t n_rows, LinearInput& input,
+                          const kernels::ExpertRouting& routing, const kernels::ActivationRows& y,
+                          const std::string& name) {
+    kernels::add_expert_product(graph_, w, n_rows, input.operand(graph_, w.linear_class),
+                                routing.tiles, y, name);
+  }
 
+  /// The same of the experts of each column: a row for each slot.
+  LinearInput add_experts_gate_up(uint32_t i, MlpInputs& inputs) {
+    const ExpertWeights& weights = stack_.weights[i].experts;
+    const kernels::ExpertRouting& routing = *inputs.routing;
+    const uint64_t n_slots = routing.weights.shape[0];
     const uint64_t width = config_.experts.ffn_width;
     LinearInput activated(graph_, label(i, "experts_out"), n_slots, width, {&weights.down});
     if (weights.gate.gated) {
-      add_expert_product(weights.gate, 2 * width, *inputs.experts, activated.rows(),
-                         "ffn_gate_up_exps");
+      add_expert_product(weights.gate, 2 * width, *inputs.experts, routing, activated.rows(),
+                         label(i, "ffn_gate_up_exps"));
     } else {
       const Tensor gate = graph_.transient("gate_exps", DType::f32, Shape{n_slots, width});
       const Tensor up = graph_.transient("up_exps", DType::f32, Shape{n_slots, width});
-      add_expert_product(weights.gate, width, *inputs.experts, gate, "ffn_gate_exps");
-      add_expert_product(weights.up, width, *inputs.experts, up, "ffn_up_exps");
+      add_expert_product(weights.gate, width, *inputs.experts, routing, gate,
+                         label(i, "ffn_gate_exps"));
+      add_expert_product(weights.up, width, *inputs.experts, routing, up, label(i, "ffn_up_exps"));
       kernels::add_geglu(graph_, gate, up, activated.rows(), width, label(i, "experts_geglu"));
     }
+    return activated;
+  }
+
+  /// The seam of a layer with experts: adds rms(mlp) + rms(experts(x)); its delta is the mlp.
+  void add_experts_down(uint32_t i, LinearInput& activated, const kernels::ExpertRouting& routing,
+                        kernels::ResidualNorm& seam) {
+    const ExpertWeights& weights = stack_.weights[i].experts;
+    const uint64_t n_slots = routing.weights.shape[0];
     const Tensor outs = graph_.transient("down_exps", DType::f32, Shape{n_slots, config_.width});
-    add_expert_product(weights.down, config_.width, activated, outs, "ffn_down_exps");
+    add_expert_product(weights.down, config_.width, activated, routing, outs,
+                       label(i, "ffn_down_exps"));
+    const Tensor mlp = seam.delta;
     seam.delta = rows(label(i, "experts"), config_.width);
     kernels::add_expert_sum(graph_,
                             {mlp, weights.dense_norm, outs, weights.out_norm, routing.weights},

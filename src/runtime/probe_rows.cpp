@@ -1,7 +1,10 @@
 // Norms, activation and the seams around experts: kernels that write rows of activations, in every
 // form that the device has.
+#include <algorithm>
 #include <cmath>
+#include <numeric>
 
+#include "kernels/expert_seam.hpp"
 #include "kernels/geglu.hpp"
 #include "kernels/rms_norm.hpp"
 #include "runtime/probe_checks.hpp"
@@ -148,6 +151,70 @@ ProbeCheck expert_inputs_check(ProbeMemory& memory, const vk::Caps& caps) {
   return check;
 }
 
+/// The weights of the experts that rows of a router's inputs take. Weights of the router are up
+/// to 1.
+reference::Expected route(const reference::Expected& rows, const reference::Matrix& router,
+                          std::span<const float> scale, uint32_t n_used) {
+  const std::vector<float> values(rows.values.begin(), rows.values.end());
+  const reference::Expected scores = reference::linear(router, values);
+  reference::Expected weights;
+  for (size_t row = 0; row < values.size() / router.n_cols; ++row) {
+    const size_t first = row * router.n_rows;
+    const std::span<const double> own = std::span(scores.values).subspan(first, router.n_rows);
+    std::vector<uint32_t> order(router.n_rows);
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return own[a] > own[b]; });
+    double error = 0;  // of a score: that of its product, and that of the row
+    double total = 0;
+    for (uint32_t j = 0; j < n_used; ++j) {
+      error = std::max(error, scores.bounds[first + order[j]]);
+      total += std::exp(own[order[j]] - own[order[0]]);
+    }
+    for (size_t k = 0; k < router.n_cols; ++k) error += rows.bounds[row * router.n_cols + k];
+    for (uint32_t j = 0; j < n_used; ++j) {
+      const double weight = std::exp(own[order[j]] - own[order[0]]) / total * scale[order[j]];
+      weights.add(weight, std::abs(weight) * (2 * error + 14 * 0x1p-24));
+    }
+  }
+  return weights;
+}
+
+ProbeCheck expert_seam_check(ProbeMemory& memory, const vk::Caps& caps) {
+  constexpr uint64_t kExperts = 70;
+  constexpr uint32_t kUsed = 3;
+  const SeamInputs inputs(memory);
+  const auto router_norm = probe_values(kWidth, 48, 0.1f);
+  const auto experts_norm = probe_values(kWidth, 49);
+  const auto scale = probe_values(kExperts, 50);
+  const ProbeMatrix router =
+      make_matrix(memory, caps, {formats::GgmlType::f32, LinearClass::f32}, kExperts, kWidth, 51);
+  const Tensor router_norm_tensor = memory.add(router_norm, Shape{kWidth});
+  const Tensor experts_norm_tensor = memory.add(experts_norm, Shape{kWidth});
+  const Tensor scale_tensor = memory.add(scale, Shape{kExperts});
+  const graph::KernelDesc& kernel = kernels::kExpertSeam;
+  ProbeCheck check{std::string(kernel.name), &kernel, {}, kColumns, {}, {}};
+  check.passes = make_sweep([&](uint32_t first, uint32_t n) {
+    kernels::ResidualNorm node = inputs.node(memory, first, n);
+    node.y = add_rows(memory, caps, n, kWidth);
+    const ActivationRows experts_y = add_rows(memory, caps, n, kWidth);
+    const Tensor weights = memory.add_output(DType::f32, Shape{uint64_t{n} * kUsed});
+    std::vector<ProbeOutput> outputs{{node.x, {}}, {weights, {}}};
+    append(outputs, node.y);
+    append(outputs, experts_y);
+    const auto add = [=, w = router.packed](Graph& graph) {
+      kernels::add_expert_seam(graph, node, experts_norm_tensor, experts_y,
+                               {router_norm_tensor, w, scale_tensor, kUsed}, weights, "seam");
+    };
+    return ProbePass{first, n, add, std::move(outputs)};
+  });
+  const reference::ResidualNormResult result = reference::residual_norm(inputs.args(inputs.next));
+  const reference::Expected router_in = reference::residual_norm(inputs.args(router_norm)).y;
+  check.expected = {result.x, route(router_in, router.file, scale, kUsed)};
+  append(check.expected, caps, result.y);
+  append(check.expected, caps, reference::residual_norm(inputs.args(experts_norm)).y);
+  return check;
+}
+
 ProbeCheck expert_sum_check(ProbeMemory& memory, const vk::Caps& caps) {
   constexpr uint32_t kUsed = 3;
   const SeamInputs inputs(memory);
@@ -230,6 +297,7 @@ std::vector<ProbeCheck> row_checks(ProbeMemory& memory, const vk::Caps& caps) {
 std::vector<ProbeCheck> expert_row_checks(ProbeMemory& memory, const vk::Caps& caps) {
   std::vector<ProbeCheck> checks;
   checks.push_back(expert_inputs_check(memory, caps));
+  checks.push_back(expert_seam_check(memory, caps));
   checks.push_back(expert_sum_check(memory, caps));
   return checks;
 }

@@ -1,5 +1,6 @@
 // Every kernel that rounds the rows it computes: the same bits as quant_act on its float32 rows.
 #include "kernels/attention.hpp"
+#include "kernels/expert_seam.hpp"
 #include "kernels/geglu.hpp"
 #include "kernels/kv_reference.hpp"
 #include "kernels/linear_support.hpp"
@@ -104,6 +105,21 @@ TEST_F(RoundedRowsTest, SeamsAroundExperts) {
         const Tensor router = poisoned(DType::f32, Shape{kRows, kWidth});
         const ExpertInputs inputs{norm(7), router, norm(8), of_experts ? y : other};
         add_expert_inputs(graph, seam(of_experts ? other : y), inputs, "seam");
+      });
+    }
+  });
+  for_each_variant(kExpertSeam, [&](const auto& policy) {
+    const PackedMatrix router =
+        pack(formats::GgmlType::f32, 8, kWidth, random_rows(formats::GgmlType::f32, 8, kWidth, 9));
+    const Tensor scale = upload(random_values(8, 10), Shape{8});
+    for (const bool of_experts : {false, true}) {
+      compare(kWidth, &policy, [&](Graph& graph, const ActivationRows& y) {
+        ActivationRows other;
+        other.rounding = y.rounding;
+        if (y.rounded.valid()) other.rounded = poisoned(DType::u32, y.rounded.shape);
+        if (y.f32.valid()) other.f32 = poisoned(DType::f32, y.f32.shape);
+        add_expert_seam(graph, seam(of_experts ? other : y), norm(8), of_experts ? y : other,
+                        {norm(7), router, scale, 2}, "seam");
       });
     }
   });

@@ -133,14 +133,12 @@ std::vector<float> DecoderRun::residual(const std::vector<int32_t>& tokens, uint
   return run(tokens, first_position, n_layers, false);
 }
 
-DecoderRun::Pass DecoderRun::make_pass(const Key& key) {
+void DecoderRun::add_model(graph::Graph& graph, const Key& key, Pass& pass) {
   const auto& [n, n_layers, want_logits] = key;
   const model::ModelConfig& config = engine_.config();
   const uint64_t width = want_logits ? config.n_vocab : config.width;
-  Pass pass;
   pass.columns = make_buffer(engine_, n * sizeof(shaders::Column));
   pass.out = make_buffer(engine_, n * width * sizeof(float));
-  graph::Graph graph(engine_.device().caps());
   const model::DecoderState state{whole(*pass.columns, graph::DType::u32, graph::Shape{n, 4}),
                                   cache_.layers(), engine_.rope().sliding, engine_.rope().full};
   model::DecoderOptions options;
@@ -148,7 +146,19 @@ DecoderRun::Pass DecoderRun::make_pass(const Key& key) {
   (want_logits ? options.logits : options.residual) =
       whole(*pass.out, graph::DType::f32, graph::Shape{n, width});
   model::add_decoder(graph, config, engine_.weights(), state, options);
+}
 
+uint32_t DecoderRun::n_dispatches(uint32_t n_layers, const vk::Caps& caps) {
+  Pass pass;
+  graph::Graph graph(caps);
+  add_model(graph, {1, n_layers, false}, pass);
+  return static_cast<uint32_t>(graph.nodes().size());
+}
+
+DecoderRun::Pass DecoderRun::make_pass(const Key& key) {
+  Pass pass;
+  graph::Graph graph(engine_.device().caps());
+  add_model(graph, key, pass);
   std::vector<uint32_t> kept;
   for (const std::string& name : kept_names_) kept.push_back(graph.keep(name));
   const graph::Plan plan = graph::make_plan(graph);

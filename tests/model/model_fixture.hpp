@@ -80,10 +80,8 @@ class DecoderRun {
   std::vector<float> residual(const std::vector<int32_t>& tokens, uint32_t first_position,
                               uint32_t n_layers);
   /// Of a pass of one column through the first layers, the embedding and the result's norm
-  /// included.
-  uint32_t n_dispatches(uint32_t n_layers) {
-    return make_pass({1, n_layers, false}).executable->n_dispatches();
-  }
+  /// included, on a device with `caps`.
+  uint32_t n_dispatches(uint32_t n_layers, const vk::Caps& caps);
   /// Makes `kept` serve temporaries of the decoder's graph, by their names. Before the first pass.
   void keep(std::vector<std::string> names) { kept_names_ = std::move(names); }
   /// What the last pass left in one of them.
@@ -102,6 +100,7 @@ class DecoderRun {
     std::unique_ptr<graph::Executable> executable;
     std::map<std::string, vk::BufferRange> kept;  // in the scratch buffer
   };
+  void add_model(graph::Graph& graph, const Key& key, Pass& pass);
   Pass make_pass(const Key& key);
   std::vector<float> run(const std::vector<int32_t>& tokens, uint32_t first_position,
                          uint32_t n_layers, bool want_logits);

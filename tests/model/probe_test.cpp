@@ -83,7 +83,7 @@ TEST_F(ProbeTest, ThisDriverPasses) {
   EXPECT_EQ(report.n_run, report.checked.size());
   for (const char* name : {"layer_norm", "soft_rows", "clip", "tower_attention d72", "rope_2d d72",
                            "patch_pool", "add_rows", "conv2d", "silu", "local_attention",
-                           "light_conv", "residual_plain", "rms of a sum"}) {
+                           "light_conv", "residual_plain", "rms of a sum", "expert_seam"}) {
     EXPECT_TRUE(report.checked.contains(name)) << name;
   }
   EXPECT_TRUE(std::ranges::any_of(
@@ -141,6 +141,23 @@ TEST_F(ProbeTest, AWrongVariantIsNamedAndTheNextOneTakesOver) {
 }
 
 /// A difference far below the bound, in passes of several columns alone.
+TEST_F(ProbeTest, WhatDoesTheSameInMoreDispatchesTakesOver) {
+  ProbeRequest request = small_request();
+  request.known.checked = {"rms_norm", "sample"};
+  request.attention = {kSliding};
+  request.experts = {{GgmlType::q4_0, LinearClass::f32}};
+  request.corrupt = [](std::string_view kernel, std::string_view, std::span<float> out) {
+    if (kernel == "attention_merged" || kernel == "expert_seam") out[out.size() / 2] += 3;
+  };
+  const ProbeReport report = run_probe(request);
+  EXPECT_FALSE(report.disabled.allows("attention_merged", "portable"));
+  EXPECT_FALSE(report.disabled.allows("expert_seam", "portable"));
+  EXPECT_TRUE(report.disabled.allows("attention_split", "portable"));
+  EXPECT_THAT(report.warnings,
+              ::testing::IsSupersetOf({HasSubstr(": using kernel attention_split"),
+                                       HasSubstr(": using kernel expert_inputs")}));
+}
+
 TEST_F(ProbeTest, AColumnThatDependsOnItsCompanyIsSeen) {
   caps_.is_cpu = false;
   ProbeRequest request = small_request();
