@@ -133,6 +133,8 @@ Result<BenchRow> Bench::generate(uint32_t n_generate, uint32_t n_depth) {
   if (!figures.ok()) return figures.error();
   row.bytes_per_token = figures->bytes_touched;
   row.loop.n_dispatches = figures->n_dispatches;
+  row.loop.n_dense_dispatches = figures->n_dense_dispatches;
+  row.loop.n_expert_dispatches = figures->n_expert_dispatches;
   return row;
 }
 

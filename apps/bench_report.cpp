@@ -74,6 +74,8 @@ Json counters_json(const BenchReport& report) {
           {"records_per_step", per_step(loop.records, loop)},
           {"allocations_per_step", per_step(loop.allocations, loop)},
           {"dispatches_per_step", loop.n_dispatches},
+          {"dispatches_per_dense_layer", loop.n_dense_dispatches},
+          {"dispatches_per_moe_layer", loop.n_expert_dispatches},
           {"growths", loop.growths},
           {"pipelines", now.n_pipelines},
           {"pipeline_seconds", now.pipeline_seconds},
@@ -172,6 +174,14 @@ void print_pictures_md(const std::vector<PictureTimes>& pictures) {
   }
 }
 
+/// The most dispatches of a layer.
+std::string layer_text(const LoopCounters& loop) {
+  if (loop.n_expert_dispatches == 0) {
+    return fmt::format("at most {} in a dense layer", loop.n_dense_dispatches);
+  }
+  return fmt::format("at most {} in a MoE layer", loop.n_expert_dispatches);
+}
+
 void print_report_md(const BenchReport& report) {
   const Statistics& now = report.statistics;
   const LoopCounters loop = last_loop(report);
@@ -187,10 +197,10 @@ void print_report_md(const BenchReport& report) {
              now.load_seconds, now.n_pipelines, now.pipeline_seconds,
              size_text(now.peak_host_bytes), size_text(now.peak_device_bytes));
   fmt::print(
-      "token loop, per step: {} dispatches, {:.3g} submits, {:.3g} records, {:.3g} allocations; "
-      "the KV cache grew {} times\n",
-      loop.n_dispatches, per_step(loop.submits, loop), per_step(loop.records, loop),
-      per_step(loop.allocations, loop), loop.growths);
+      "token loop, per step: {} dispatches ({}), {:.3g} submits, {:.3g} records, {:.3g} "
+      "allocations; the KV cache grew {} times\n",
+      loop.n_dispatches, layer_text(loop), per_step(loop.submits, loop),
+      per_step(loop.records, loop), per_step(loop.allocations, loop), loop.growths);
   fmt::print("{}\n", terminal_safe(drafting_text(report.drafting)));
   print_columns_md(report.column_seconds);
   print_pictures_md(report.pictures);

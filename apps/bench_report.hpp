@@ -16,8 +16,10 @@ struct LoopCounters {
   uint64_t submits = 0;
   uint64_t records = 0;
   uint64_t allocations = 0;
-  uint64_t growths = 0;       // of the KV cache, among the allocations
-  uint32_t n_dispatches = 0;  // of one step
+  uint64_t growths = 0;             // of the KV cache, among the allocations
+  uint32_t n_dispatches = 0;        // of one step
+  uint32_t n_dense_dispatches = 0;  // the most of a layer of either kind; 0: there is none
+  uint32_t n_expert_dispatches = 0;
 };
 
 struct BenchRow {

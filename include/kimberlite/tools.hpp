@@ -129,6 +129,8 @@ std::vector<std::string> validation_messages(const Model& model);
 /// One timed pass of a kind, for bench: bytes that the kernels read and wrote.
 struct PassFigures {
   uint32_t n_dispatches = 0;
+  uint32_t n_dense_dispatches = 0;   // the most of a layer without experts; 0: there is none
+  uint32_t n_expert_dispatches = 0;  // the most of a layer with experts; 0: there is none
   uint32_t n_barriers = 0;
   uint64_t bytes_touched = 0;
 };

@@ -57,6 +57,8 @@ class Executable {
   /// To be submitted in this order, in as many submissions as one likes.
   [[nodiscard]] std::span<const VkCommandBuffer> parts() const { return handles_; }
   [[nodiscard]] uint32_t n_dispatches() const { return n_dispatches_; }
+  /// In their order, without times.
+  [[nodiscard]] std::span<const NodeTime> nodes() const { return nodes_; }
   [[nodiscard]] uint32_t n_barriers() const { return n_barriers_; }
   [[nodiscard]] uint64_t bytes_touched() const { return bytes_touched_; }
 

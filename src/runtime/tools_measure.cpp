@@ -3,12 +3,29 @@
 
 #include <algorithm>
 #include <chrono>
+#include <map>
 #include <random>
 
 #include "base/os.hpp"
 #include "runtime/api.hpp"
 
 namespace kimberlite {
+namespace {
+
+/// The most dispatches of one layer; their labels start with "blk.3." for layer 3.
+uint32_t most_of_a_layer(const graph::Executable& step) {
+  std::map<std::string, uint32_t> counts;
+  for (const graph::NodeTime& node : step.nodes()) {
+    const std::string_view label = node.label;
+    if (!label.starts_with("blk.")) continue;
+    ++counts[std::string(label.substr(0, label.find('.', 4)))];
+  }
+  uint32_t most = 0;
+  for (const auto& [layer, count] : counts) most = std::max(most, count);
+  return most;
+}
+
+}  // namespace
 
 Statistics statistics(const Model& model) {
   runtime::Engine& engine = Access::engine(model);
@@ -43,7 +60,10 @@ Statistics statistics(const Model& model) {
 Result<PassFigures> decode_figures(Session& session) {
   KL_ASSIGN(const graph::Executable* step,
             Access::session(session).passes().get({runtime::PassEnd::step, 1}));
-  return PassFigures{step->n_dispatches(), step->n_barriers(), step->bytes_touched()};
+  const uint32_t of_layer = most_of_a_layer(*step);
+  const bool has_experts = Access::session(session).engine().config().experts.n != 0;
+  return PassFigures{step->n_dispatches(), has_experts ? 0 : of_layer, has_experts ? of_layer : 0,
+                     step->n_barriers(), step->bytes_touched()};
 }
 
 Result<std::vector<NodeFigures>> profile_decode(Session& session) {

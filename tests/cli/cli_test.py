@@ -424,6 +424,8 @@ class Measure(CliTest):
         self.assertGreater(out["device"]["copy_gb_per_second"], 0)
         self.assertEqual(out["counters"]["records_per_step"], 0)
         self.assertGreater(out["counters"]["dispatches_per_step"], 8)
+        self.assertEqual(out["counters"]["dispatches_per_dense_layer"], 8)
+        self.assertEqual(out["counters"]["dispatches_per_moe_layer"], 0)
         self.assertEqual(out["counters"]["allocations_per_step"], 0)
         self.assertEqual(out["counters"]["growths"], 0)
         self.assertGreater(len(out["profile"]), 10)
