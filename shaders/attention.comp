@@ -128,11 +128,11 @@ void merge_tile(uint column, uint first_head, uint worker, uint n_workers) {
     const uint vec = i % n_blocks * kLanes + gl_SubgroupInvocationID;
     const uint first = head * p.n_splits;
     const float peak = find_split_peak(first, p.n_splits);
-    if (vec >= kHeadVecs) continue;
-    const vec4 value = merge_splits(first, p.n_splits, peak, kHeadVecs, vec);
+    const bool exists = vec < kHeadVecs;
+    const vec4 value = merge_splits(first, p.n_splits, peak, kHeadVecs, exists ? vec : 0);
     const uint at = head * kHeadVecs + vec;
-    if (HAS_FLOATS) y[at] = value;
-    if (HAS_CODES) round_block(at / 8, at % 8, value, true);
+    if (HAS_FLOATS && exists) y[at] = value;
+    if (HAS_CODES) round_block(at / 8, at % 8, value, exists);
   }
 }
 #endif
