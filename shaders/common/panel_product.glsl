@@ -35,11 +35,12 @@ void add_products(uint g, vec4 w, uint c, vec4 xv) {
   part[i] = sum;
 }
 
-// acc += scale * (part - bias * sum of x). Codes are stored with their bias.
+// acc += scale * part. Codes are stored with a bias, which the weights are free of already; where
+// unpacking is what costs (MASK_ONLY), it is taken from the sum instead, once for each column.
 void add_scaled(uint g, uint c, float scale, float bias) {
 #ifdef SUM_WIDTH
   const uint i = g * COLUMNS + c;
-  precise const float unbiased = fma(-bias, x_sum[c], part[i]);
+  precise const float unbiased = MASK_ONLY ? fma(-bias, x_sum[c], part[i]) : part[i];
   precise const float sum = fma(scale, unbiased, acc[i]);
   acc[i] = sum;
 #endif
@@ -56,23 +57,29 @@ vec4 unpack_bytes(uint v) {
 #if defined(TYPE_Q4_0) || defined(TYPE_Q4_K)
 // A unit is 32 nibbles: low ones of word j are elements 4j.., high ones 16 + 4j...
 #define UNITS 1
+#ifdef TYPE_Q4_0
+#define CODE_BIAS 8.0
+#else
+#define CODE_BIAS 0.0
+#endif
 vec4 field_scale(uint j) {
   return j < 4 ? 1.0 / vec4(1.0, 256.0, 65536.0, 16777216.0)
                : 1.0 / vec4(16.0, 4096.0, 1048576.0, 1.0);
 }
 vec4 weights(uvec4 unit, uint j) {
   const uint v = unit[j & 3];
-  if (!MASK_ONLY) return unpack_bytes((j < 4 ? v : v >> 4) & 0x0f0f0f0f);
+  if (!MASK_ONLY) return unpack_bytes((j < 4 ? v : v >> 4) & 0x0f0f0f0f) - CODE_BIAS;
   if (j < 4) return vec4(ivec4(v & 0xf, v & 0xf00, v & 0xf0000, v & 0xf000000));
   return vec4(ivec4(v & 0xf0, v & 0xf000, v & 0xf00000, v >> 28));
 }
 #elif defined(TYPE_Q8_0)
 // Two units of 16 bytes, each code + 128.
 #define UNITS 2
+#define CODE_BIAS 128.0
 vec4 field_scale(uint j) { return 1.0 / vec4(1.0, 256.0, 65536.0, 1.0); }
 vec4 weights(uvec4 unit, uint j) {
   const uint v = unit[j & 3];
-  if (!MASK_ONLY) return unpack_bytes(v);
+  if (!MASK_ONLY) return unpack_bytes(v) - CODE_BIAS;
   return vec4(ivec4(v & 0xff, v & 0xff00, v & 0xff0000, v >> 24));
 }
 #elif !defined(TYPE_Q6_K) && !defined(TYPE_CODED)
@@ -127,11 +134,6 @@ void add_step(uint step) {
 #endif
 
 #if defined(TYPE_Q4_0) || defined(TYPE_Q8_0)
-#ifdef TYPE_Q4_0
-#define CODE_BIAS 8.0
-#else
-#define CODE_BIAS 128.0
-#endif
 void add_step(uint step) {
   const uint at = first_step + step;
   clear_part();

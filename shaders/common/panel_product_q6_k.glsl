@@ -6,6 +6,7 @@
 //   word of unit 0:  e15[0:1] e12 e3 e2 e1 e0      (bit 31 on the left)
 //   word of unit 1:  e15[2:3] e13 e7 e6 e5 e4
 //   word of unit 2:  e15[4:5] e14 e11 e10 e9 e8
+#define CODE_BIAS 32.0
 vec4 field_scale(uint j) {
   return (j & 3) < 3 ? 1.0 / vec4(1.0, 64.0, 4096.0, 262144.0)
                      : 1.0 / vec4(vec3(16777216.0), 1.0);
@@ -13,13 +14,14 @@ vec4 field_scale(uint j) {
 
 vec4 four_codes(uint v) {
   if (MASK_ONLY) return vec4(ivec4(v & 0x3f, v & 0xfc0, v & 0x3f000, v & 0xfc0000));
-  return vec4(float(v & 63), float((v >> 6) & 63), float((v >> 12) & 63), float((v >> 18) & 63));
+  return vec4(float(v & 63), float((v >> 6) & 63), float((v >> 12) & 63), float((v >> 18) & 63)) -
+         CODE_BIAS;
 }
 
 vec4 last_codes(uvec3 v) {
   const uint e15 = (v.x >> 30) | ((v.y >> 30) << 2) | ((v.z >> 30) << 4);
   if (MASK_ONLY) return vec4(ivec4(v & 0x3f000000, e15));
-  return vec4(vec3((v >> 24) & 63), float(e15));
+  return vec4(vec3((v >> 24) & 63), float(e15)) - CODE_BIAS;
 }
 
 void add_chunk(uint first_unit, uint first_scale, uint block, float d[ROWS]) {
@@ -45,7 +47,7 @@ void add_chunk(uint first_unit, uint first_scale, uint block, float d[ROWS]) {
     [[unroll]] for (uint g = 0; g < ROWS; ++g) {
       const int scale8 = int(scale_word(first_scale, g) << (24 - 8 * i)) >> 24;
       precise const float scale = d[g] * float(scale8);
-      [[unroll]] for (uint c = 0; c < COLUMNS; ++c) add_scaled(g, c, scale, 32.0);
+      [[unroll]] for (uint c = 0; c < COLUMNS; ++c) add_scaled(g, c, scale, CODE_BIAS);
     }
   }
 }

@@ -210,6 +210,7 @@ graph::Node make_node(const graph::Graph& graph, const Product& product, const S
                   experts != nullptr ? experts->tiles : x,
                   experts != nullptr ? experts->slots : x,
                   y.y_q()};
+  node.subgroup_size = shape.subgroup_size;
   node.constants = shape.constants();
   node.set_push(shaders::MatvecPush{
       static_cast<uint32_t>(shard_panels), static_cast<uint32_t>(w.n_steps),
@@ -246,6 +247,11 @@ PanelShape pick_panel_shape(const Variant& variant, const vk::Caps& caps, const 
     shape.lanes = caps.register_words < 256 ? 64 : std::max(32u, caps.subgroup_size);
     shape.splits = pick_splits(w.n_steps, std::min(256u, caps.max_workgroup_size) / shape.lanes);
     shape.workgroup = shape.lanes * shape.splits;
+    // Values of many words beside many columns: narrower subgroups have more registers for a lane.
+    const bool many_words = w.linear_class == LinearClass::f32 || find_coded_format(w.type);
+    if (many_words && tile_columns > 4 && caps.register_words < 128) {
+      shape.subgroup_size = caps.min_subgroup_size;
+    }
     return shape;
   }
   // A lane has a row of gate and the same one of up.

@@ -22,7 +22,8 @@ struct PanelShape {
   uint32_t format = 0;  // shaders/common/coded.h
   bool experts = false;
   bool gated = false;
-  uint32_t outputs = 1;  // of a gated product: shaders/common/outputs.h
+  uint32_t outputs = 1;        // of a gated product: shaders/common/outputs.h
+  uint32_t subgroup_size = 0;  // graph::Node::subgroup_size; no constant
 
   [[nodiscard]] uint32_t panels_per_workgroup() const { return workgroup / (lanes * splits); }
   [[nodiscard]] std::vector<uint32_t> constants() const {

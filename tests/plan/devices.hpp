@@ -17,6 +17,8 @@ inline constexpr const char* kDeviceNames[] = {"rtx_4070_laptop",
                                                "arc_a770_anv",
                                                "uhd_620_anv",
                                                "iris_xe_windows",
+                                               "arc_140v_anv",
+                                               "vega10_radv",
                                                "h100",
                                                "lavapipe",
                                                "swiftshader"};

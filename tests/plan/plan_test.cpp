@@ -53,6 +53,7 @@ TEST(Plan, CapsOfEveryDevice) {
       {"arc_a770_anv", 16, 0, kStorage, false, false, true, 16, 32},
       {"uhd_620_anv", 16, 0, kStorage, false, true, false, 16, 8},
       {"iris_xe_windows", 16, 0, kStorage, false, true, true, 64, 8},
+      {"arc_140v_anv", 16, 0, kStorage, false, true, true, 16, 8},
       {"h100", 32, 2, kStorage, false, false, true, 16, 132},
       {"lavapipe", 8, 0, WideLoad::texel, true, true, false, 16, 2},
       {"swiftshader", 4, 0, kStorage, true, true, false, 256, 2},
@@ -72,6 +73,18 @@ TEST(Plan, CapsOfEveryDevice) {
     EXPECT_TRUE(plan.require_subgroup_size) << expected.device;
     EXPECT_TRUE(plan.full_subgroups) << expected.device;
   }
+}
+
+TEST(Plan, RegistersOfALane) {
+  const auto caps_of = [](const char* name) { return plan_of(load_device(name)).caps; };
+  EXPECT_EQ(caps_of("uhd_620_anv").register_words, 64u);   // 128 of 32 bytes for 16 lanes
+  EXPECT_EQ(caps_of("arc_140v_anv").register_words, 128u);  // of 64 bytes since Xe2
+  EXPECT_EQ(caps_of("vega10_radv").register_words, 256u);
+  EXPECT_EQ(caps_of("uhd_620_anv").min_subgroup_size, 8u);
+  EXPECT_EQ(caps_of("arc_140v_anv").min_subgroup_size, 16u);
+  EXPECT_EQ(caps_of("vega10_radv").min_subgroup_size, 64u);  // none can be asked for
+  const DeviceSnapshot uhd = load_device("uhd_620_anv");
+  EXPECT_EQ(plan_of(uhd, {.subgroup_size = 8}).caps.register_words, 128u);
 }
 
 TEST(Plan, WideBindingsSpanAtMostWhatTheDeviceAllows) {

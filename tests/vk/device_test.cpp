@@ -83,6 +83,7 @@ TEST_F(DeviceTest, ValidationReportsAMissingBarrier) {
                           kScaleWords,
                           {BindingKind::storage, BindingKind::storage},
                           sizeof(ScalePush),
+                          /*subgroup_size=*/0,
                           {64, 0}};
   const Pipeline* scale = pipeline(spec);
   ASSERT_NE(scale, nullptr);

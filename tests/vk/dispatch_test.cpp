@@ -13,6 +13,7 @@ PipelineSpec scale_spec(uint32_t width, uint32_t add) {
           kScaleWords,
           {BindingKind::storage, BindingKind::storage},
           sizeof(ScalePush),
+          /*subgroup_size=*/0,
           {width, add}};
 }
 
@@ -118,6 +119,7 @@ TEST_F(DispatchTest, TexelViewsSeeExactlyTheirRange) {
                           kTexelSumWords,
                           {BindingKind::uniform_texel, BindingKind::storage},
                           sizeof(uint32_t),
+                          /*subgroup_size=*/0,
                           {64}};
   const Pipeline* texel_sum = pipeline(spec);
   ASSERT_NE(texel_sum, nullptr);
@@ -168,7 +170,7 @@ TEST_F(DispatchTest, SubgroupsAreFullAndOfThePlannedSize) {
   const uint32_t size = device_->caps().subgroup_size;
   const uint32_t width = 4 * size;
   const Pipeline* facts =
-      pipeline({"subgroup_facts", kSubgroupFactsWords, {BindingKind::storage}, 0, {width}});
+      pipeline({"subgroup_facts", kSubgroupFactsWords, {BindingKind::storage}, 0, 0, {width}});
   ASSERT_NE(facts, nullptr);
   const Buffer out = make_buffer(4 * 4 * 2 * sizeof(uint32_t));
   DescriptorArena sets(*device_);
@@ -186,7 +188,7 @@ TEST_F(DispatchTest, SubgroupsAreFullAndOfThePlannedSize) {
 TEST_F(DispatchTest, LoopsRunAsManyRoundsAsTheCapsSay) {
   const uint32_t width = device_->caps().subgroup_size;
   const Pipeline* counter =
-      pipeline({"loop_rounds", kLoopRoundsWords, {BindingKind::storage}, 12, {width}});
+      pipeline({"loop_rounds", kLoopRoundsWords, {BindingKind::storage}, 12, 0, {width}});
   ASSERT_NE(counter, nullptr);
   const uint32_t most = std::min(device_->caps().max_loop_rounds, 1u << 20);
   constexpr uint32_t kOuter = 100, kInner = 300;

@@ -19,6 +19,7 @@ PipelineSpec scale_spec(uint32_t width, uint32_t add) {
           kScaleWords,
           {BindingKind::storage, BindingKind::storage},
           sizeof(ScalePush),
+          /*subgroup_size=*/0,
           {width, add}};
 }
 
