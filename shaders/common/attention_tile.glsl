@@ -93,34 +93,26 @@ void load_queries(uint first_column, uint first_head) {
   }
 }
 
-float dots[kKeys * kQueries];  // q . k of the keys in hand, this lane's share
-uint key_head[kKeys];          // where those keys are
-
-/// dots += the products of this lane's unit number i.
-void add_dots(uint i) {
-  const uint unit = lane_unit(i);
-  [[unroll]] for (uint key = 0; key < kKeys; ++key) {
-    vec4 x[4];
-    LOAD_UNIT(k, key_head[key], unit, x)
-    [[unroll]] for (uint n = 0; n < kQueries * kUnitVecs; ++n) {
-      const uint query = n / kUnitVecs, at = i * kUnitVecs + n % kUnitVecs;
-      const uint dot = key * kQueries + query;
-      const vec4 values = kHoldQueries ? q[query * kLaneVecs + at] : read_query(query, at);
-      dots[dot] = fma4(values, x[n % kUnitVecs], dots[dot]);
-    }
-  }
-}
-
 /// weight = q . k for kKeys keys of the block from `first` on.
 void score_keys(uint block, uint block_unit, uint first) {
+  precise float dots[kKeys * kQueries];
   [[unroll]] for (uint i = 0; i < kKeys * kQueries; ++i) dots[i] = 0.0;
+  uint head[kKeys];
   [[unroll]] for (uint key = 0; key < kKeys; ++key) {
-    key_head[key] = block_unit + key_unit(block, first + key);
+    head[key] = block_unit + key_unit(block, first + key);
   }
-  if (kHoldQueries) {
-    [[unroll]] for (uint i = 0; i < kLaneUnits; ++i) add_dots(i);
-  } else {  // few registers: one unit at a time
-    [[dont_unroll]] for (uint i = 0; i < kLaneUnits; ++i) add_dots(i);
+  [[unroll]] for (uint i = 0; i < kLaneUnits; ++i) {
+    const uint unit = lane_unit(i);
+    [[unroll]] for (uint key = 0; key < kKeys; ++key) {
+      vec4 x[4];
+      LOAD_UNIT(k, head[key], unit, x)
+      [[unroll]] for (uint n = 0; n < kQueries * kUnitVecs; ++n) {
+        const uint query = n / kUnitVecs, at = i * kUnitVecs + n % kUnitVecs;
+        const uint dot = key * kQueries + query;
+        const vec4 values = kHoldQueries ? q[query * kLaneVecs + at] : read_query(query, at);
+        dots[dot] = fma4(values, x[n % kUnitVecs], dots[dot]);
+      }
+    }
   }
   [[unroll]] for (uint i = 0; i < kKeys * kQueries; ++i) {
     const float score = subgroupAdd(dots[i]);

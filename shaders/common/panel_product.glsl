@@ -50,6 +50,11 @@ void clear_part() {
   [[unroll]] for (uint i = 0; i < ROWS * COLUMNS; ++i) part[i] = 0.0;
 }
 
+vec4 without_bias(vec4 codes, float bias) {
+  precise const vec4 values = codes - bias;
+  return values;
+}
+
 vec4 unpack_bytes(uint v) {
   return vec4(float(v & 0xff), float((v >> 8) & 0xff), float((v >> 16) & 0xff), float(v >> 24));
 }
@@ -68,7 +73,7 @@ vec4 field_scale(uint j) {
 }
 vec4 weights(uvec4 unit, uint j) {
   const uint v = unit[j & 3];
-  if (!MASK_ONLY) return unpack_bytes((j < 4 ? v : v >> 4) & 0x0f0f0f0f) - CODE_BIAS;
+  if (!MASK_ONLY) return without_bias(unpack_bytes((j < 4 ? v : v >> 4) & 0x0f0f0f0f), CODE_BIAS);
   if (j < 4) return vec4(ivec4(v & 0xf, v & 0xf00, v & 0xf0000, v & 0xf000000));
   return vec4(ivec4(v & 0xf0, v & 0xf000, v & 0xf00000, v >> 28));
 }
@@ -79,7 +84,7 @@ vec4 weights(uvec4 unit, uint j) {
 vec4 field_scale(uint j) { return 1.0 / vec4(1.0, 256.0, 65536.0, 1.0); }
 vec4 weights(uvec4 unit, uint j) {
   const uint v = unit[j & 3];
-  if (!MASK_ONLY) return unpack_bytes(v) - CODE_BIAS;
+  if (!MASK_ONLY) return without_bias(unpack_bytes(v), CODE_BIAS);
   return vec4(ivec4(v & 0xff, v & 0xff00, v & 0xff0000, v >> 24));
 }
 #elif !defined(TYPE_Q6_K) && !defined(TYPE_CODED)

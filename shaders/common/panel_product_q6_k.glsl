@@ -14,14 +14,15 @@ vec4 field_scale(uint j) {
 
 vec4 four_codes(uint v) {
   if (MASK_ONLY) return vec4(ivec4(v & 0x3f, v & 0xfc0, v & 0x3f000, v & 0xfc0000));
-  return vec4(float(v & 63), float((v >> 6) & 63), float((v >> 12) & 63), float((v >> 18) & 63)) -
-         CODE_BIAS;
+  return without_bias(
+      vec4(float(v & 63), float((v >> 6) & 63), float((v >> 12) & 63), float((v >> 18) & 63)),
+      CODE_BIAS);
 }
 
 vec4 last_codes(uvec3 v) {
   const uint e15 = (v.x >> 30) | ((v.y >> 30) << 2) | ((v.z >> 30) << 4);
   if (MASK_ONLY) return vec4(ivec4(v & 0x3f000000, e15));
-  return vec4(vec3((v >> 24) & 63), float(e15)) - CODE_BIAS;
+  return without_bias(vec4(vec3((v >> 24) & 63), float(e15)), CODE_BIAS);
 }
 
 void add_chunk(uint first_unit, uint first_scale, uint block, float d[ROWS]) {

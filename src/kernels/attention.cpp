@@ -113,7 +113,7 @@ uint32_t fit_registers(const vk::Caps& caps, uint32_t head_dim, AttentionTiling&
   uint32_t n_registers = caps.register_words;
   const auto sums = [&] { return div_up(head_dim, tiling.n_lanes); };  // of one query
   const auto limit = [&] { return n_registers < 256 ? n_registers / 3 : 160; };
-  if (sums() > limit() && tiling.n_lanes / 2 >= caps.min_subgroup_size && n_registers < 256) {
+  if (2 * sums() > limit() && tiling.n_lanes / 2 >= caps.min_subgroup_size && n_registers < 256) {
     tiling.n_lanes /= 2;
     n_registers *= 2;
   }
