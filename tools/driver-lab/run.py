@@ -11,6 +11,7 @@ budgets.json allows is named, and the exit code is 1.
 
 import argparse
 import concurrent.futures
+import fcntl
 import json
 import os
 import pathlib
@@ -123,6 +124,8 @@ def run_all(arguments):
 
 def main():
     arguments = parse_arguments()
+    lock = open(arguments.lab / "lock", "w")  # until the process ends
+    fcntl.flock(lock, fcntl.LOCK_EX)  # runs share the program and the models
     install_program(arguments.lab, arguments.build)
     make_models(arguments.lab, arguments.build, arguments.models)
     reports = run_all(arguments)
