@@ -40,11 +40,6 @@ def amd(gpu, generation, int8_dot=True):
                   "libamdgpu_noop_drm_shim.so", int8_dot)
 
 
-def amd_family(family, generation):
-    """Mesa before 26 pretends by itself, for families that the shim does not know."""
-    return Device(family, "amd", generation, "old", "radeon", f"RADV_FORCE_FAMILY={family}")
-
-
 def intel(platform, generation, int8_dot=True):
     return Device(platform, "intel", generation, "new", "intel",
                   f"INTEL_STUB_GPU_PLATFORM={platform}", "/opt/libintel_noop_drm_shim.so",
@@ -66,7 +61,6 @@ DEVICES = [
     amd("navi31", "RDNA3"),
     amd("phoenix", "RDNA3, integrated"),
     amd("strix1", "RDNA3.5, integrated"),
-    amd_family("gfx1151", "RDNA3.5, integrated"),
     amd("gfx1201", "RDNA4"),
     intel("kbl", "Gen9, integrated", int8_dot=False),
     intel("tgl", "Xe-LP, integrated"),
