@@ -49,8 +49,8 @@ build_intel_shim() {
 }
 
 install_drivers() {
-  [ -e "$lab/$1/usr/share/vulkan/icd.d/radeon_icd.json" ] && return
-  inside "$1" sh -c 'apt-get update && apt-get install -y mesa-vulkan-drivers mesa-drm-shim \
+  [ -e "$lab/new/usr/share/vulkan/icd.d/radeon_icd.json" ] && return
+  inside new sh -c 'apt-get update && apt-get install -y mesa-vulkan-drivers mesa-drm-shim \
     libvulkan1'
 }
 
@@ -59,12 +59,9 @@ setup() {
   bootstrap new sid & local new=$!
   bootstrap old trixie
   wait $new
-  install_drivers new
-  install_drivers old
+  install_drivers
   build_intel_shim
-  versions=$(for root in new old; do
-    inside $root dpkg-query -W -f "$root: Mesa \${Version}\n" mesa-vulkan-drivers
-  done)
+  versions=$(inside new dpkg-query -W -f "Mesa \${Version}\n" mesa-vulkan-drivers)
   echo "$versions" >"$lab/versions.txt"
 }
 
