@@ -55,9 +55,7 @@ Result<vk::CommandBuffer> record_copies(vk::Device& device, const CopyBuffers& b
 /// Seconds from the submission to its end.
 Result<double> time_submission(vk::Device& device, const vk::CommandBuffer& commands) {
   const auto start = std::chrono::steady_clock::now();
-  const VkCommandBuffer handle = commands.get();
-  KL_ASSIGN(const uint64_t value, device.submit({&handle, 1}));
-  KL_TRY(device.wait(value));
+  KL_TRY(device.run(commands.get()));
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 

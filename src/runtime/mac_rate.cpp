@@ -52,9 +52,7 @@ Result<double> time_macs(vk::Device& device, vk::PipelineCache& pipelines, Linea
   double best = 0;
   for (uint32_t i = 0; i < n_runs; ++i) {
     const auto start = std::chrono::steady_clock::now();
-    const VkCommandBuffer commands = executable.commands();
-    KL_ASSIGN(const uint64_t value, device.submit({&commands, 1}));
-    KL_TRY(device.wait(value));
+    KL_TRY(device.run(executable.commands()));
     const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start;
     best = i == 0 ? spent.count() : std::min(best, spent.count());
   }

@@ -218,9 +218,7 @@ Status MediaEmbedder::run(const Source& source, uint32_t first, uint32_t n, std:
   std::memset(values_->mapped() + rows.size_bytes(), 0,
               uint64_t{n_rows - n} * source.width * sizeof(float));
   if (source.kind == Kind::picture) write_places(source, first, n_rows);
-  const VkCommandBuffer commands = pass->commands();
-  KL_ASSIGN(const uint64_t value, engine_->device().submit({&commands, 1}));
-  KL_TRY(engine_->device().wait(value));
+  KL_TRY(engine_->device().run(pass->commands()));
   std::memcpy(out.data(), out_->mapped(), out.size_bytes());
   return {};
 }

@@ -201,9 +201,7 @@ class Probe {
     KL_ASSIGN(const graph::Executable executable,
               graph::Executable::make(device_, pipelines_, graph, plan,
                                       {&scratch, 0, scratch.n_bytes()}, options));
-    const VkCommandBuffer commands = executable.commands();
-    KL_ASSIGN(const uint64_t value, device_.submit({&commands, 1}));
-    KL_TRY(device_.wait(value));
+    KL_TRY(device_.run(executable.commands()));
     seconds_.assign(open_.size(), 0.0);
     if (options.timestamps) {
       KL_ASSIGN(const std::vector<graph::NodeTime> nodes, executable.node_times(device_));

@@ -117,9 +117,7 @@ Status RingSnapshots::copy(const Slot& slot, uint32_t n_cached, bool saving) {
   }
   recorder.barrier(vk::Access::transfer, vk::Access::compute);
   KL_ASSIGN(const vk::CommandBuffer commands, recorder.finish());
-  const VkCommandBuffer raw = commands.get();
-  KL_ASSIGN(const uint64_t value, device_->submit({&raw, 1}));
-  return device_->wait(value);
+  return device_->run(commands.get());
 }
 
 Status RingSnapshots::save(uint32_t n_cached) {

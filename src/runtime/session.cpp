@@ -311,7 +311,6 @@ void Session::write_masks(uint32_t n_drafts, const TokenMask& mask) {
 /// A plain step without drafts, a round with them: one submission either way, or, where the host
 /// says which tokens may come, the drafts and then the rest.
 Status Session::run_round(uint32_t n_drafts, const GenerateRequest& request) {
-  vk::Device& device = engine_->device();
   std::array<VkCommandBuffer, kRound.size()> commands{};
   size_t n_commands = 0;
   for (const PassEnd end : round_parts(n_drafts)) {
@@ -323,8 +322,7 @@ Status Session::run_round(uint32_t n_drafts, const GenerateRequest& request) {
     }
   }
   if (request.mask) write_masks(n_drafts, request.mask);
-  KL_ASSIGN(const uint64_t value, device.submit(std::span(commands).first(n_commands)));
-  return device.wait(value);
+  return engine_->device().run(std::span(commands).first(n_commands));
 }
 
 Result<StopReason> Session::run_rounds(const GenerateRequest& request, Generated& out,

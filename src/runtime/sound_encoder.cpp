@@ -126,8 +126,7 @@ Status SoundEncoder::submit(const Parts& parts) {
     n = std::min(n, parts.size() - first);
     for (size_t i = 0; i < n; ++i) commands.push_back(parts[first + i].commands());
     const auto start = Clock::now();
-    KL_ASSIGN(const uint64_t value, device.submit(commands));
-    KL_TRY(device.wait(value));
+    KL_TRY(device.run(commands));
     const std::chrono::duration<double> elapsed = Clock::now() - start;
     ++n_submissions_;
     first += n;

@@ -19,24 +19,19 @@ constexpr uint32_t kMinReplays = 5;
 constexpr uint32_t kMaxReplays = 200;
 constexpr double kMaxSeconds = 0.25;  // of one case, once it has its fewest replays
 
-Status submit_once(vk::Device& device, VkCommandBuffer commands) {
-  KL_ASSIGN(const uint64_t value, device.submit({&commands, 1}));
-  return device.wait(value);
-}
-
 /// Numbers that were never written may be slow ones (denormals, NaN); zeros are not.
 Status clear(vk::Device& device, const vk::Buffer& buffer) {
   KL_ASSIGN(vk::Recorder recorder, vk::Recorder::begin(device, "clear"));
   recorder.fill({&buffer, 0, buffer.n_bytes()}, 0);
   KL_ASSIGN(const vk::CommandBuffer commands, recorder.finish());
-  return submit_once(device, commands.get());
+  return device.run(commands.get());
 }
 
 /// The device's own time of the whole graph, or the host's around a replay where the queue has no
 /// timestamps.
 Result<double> replay_us(vk::Device& device, const graph::Executable& executable) {
   const auto start = std::chrono::steady_clock::now();
-  KL_TRY(submit_once(device, executable.commands()));
+  KL_TRY(device.run(executable.commands()));
   const std::chrono::duration<double, std::micro> elapsed =
       std::chrono::steady_clock::now() - start;
   const auto nodes = executable.node_times(device);

@@ -202,6 +202,11 @@ Status Device::wait(uint64_t value) {
   }
 }
 
+Status Device::run(std::span<const VkCommandBuffer> commands) {
+  KL_ASSIGN(const uint64_t value, submit(commands));
+  return wait(value);
+}
+
 uint64_t Device::last_submitted() const { return state_->last_value; }
 
 bool Device::reached(uint64_t value) const {

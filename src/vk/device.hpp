@@ -43,7 +43,7 @@ class Instance {
   std::unique_ptr<State> state_;
 };
 
-/// Thread rule: submit, wait and lose may be called from one thread at a time.
+/// Thread rule: submit, wait, run and simulate_loss may be called from one thread at a time.
 class Device {
  public:
   /// `plan` comes from plan_device() on the snapshot with this index. Errors: device,
@@ -65,6 +65,9 @@ class Device {
   Result<uint64_t> submit(std::span<const VkCommandBuffer> commands);
   /// Waits until the timeline has reached `value`. Errors: device_lost, device.
   Status wait(uint64_t value);
+  /// Submits and waits. Errors: those of both.
+  Status run(std::span<const VkCommandBuffer> commands);
+  Status run(VkCommandBuffer commands) { return run(std::span(&commands, 1)); }
   /// The value of the newest submission; waiting for it waits for everything. 0 before the first.
   [[nodiscard]] uint64_t last_submitted() const;
   /// Whether the timeline has reached `value` already.

@@ -92,11 +92,9 @@ Status check_copy(const BufferRange& range, uint64_t n_bytes, uint64_t offset) {
                            range.buffer->name(), n_bytes, offset, range.n_bytes)};
 }
 
-Status submit_and_wait(Device& device, Recorder&& recorder) {
-  KL_ASSIGN(CommandBuffer commands, recorder.finish());
-  const VkCommandBuffer buffer = commands.get();
-  KL_ASSIGN(const uint64_t value, device.submit({&buffer, 1}));
-  return device.wait(value);
+Status run(Device& device, Recorder&& recorder) {
+  KL_ASSIGN(const CommandBuffer commands, recorder.finish());
+  return device.run(commands.get());
 }
 
 /// What device work wrote becomes visible to the host.
@@ -104,7 +102,7 @@ Status flush_to_host(Device& device) {
   KL_ASSIGN(Recorder recorder, Recorder::begin(device, "flush to host"));
   recorder.barrier(Access::compute, Access::host);
   recorder.barrier(Access::transfer, Access::host);
-  return submit_and_wait(device, std::move(recorder));
+  return run(device, std::move(recorder));
 }
 
 /// Calls `step(done, n)` for pieces that fit the staging buffer.
@@ -248,7 +246,7 @@ Status write_range(Device& device, const BufferRange& range, const void* data, u
     recorder.barrier(Access::compute, Access::transfer);
     recorder.copy({&staging, 0, n}, {range.buffer, offset + done, n}, n);
     recorder.barrier(Access::transfer, Access::compute);
-    return submit_and_wait(device, std::move(recorder));
+    return run(device, std::move(recorder));
   });
 }
 
@@ -270,7 +268,7 @@ Status read_range(Device& device, const BufferRange& range, void* data, uint64_t
     recorder.barrier(Access::compute, Access::transfer);
     recorder.copy({range.buffer, offset + done, n}, {&staging, 0, n}, n);
     recorder.barrier(Access::transfer, Access::host);
-    KL_TRY(submit_and_wait(device, std::move(recorder)));
+    KL_TRY(run(device, std::move(recorder)));
     std::memcpy(bytes + done, staging.mapped(), n);
     return {};
   });

@@ -106,9 +106,7 @@ class SamplePassTest : public testing::GpuTest {
   }
 
   void replay(const Recorded& pass) {
-    const VkCommandBuffer commands = pass.executable->commands();
-    const uint64_t value = gpu_.device->submit({&commands, 1}).value();
-    ASSERT_TRUE(gpu_.device->wait(value).ok());
+    ASSERT_TRUE(gpu_.device->run(pass.executable->commands()).ok());
   }
 };
 

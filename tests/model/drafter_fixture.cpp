@@ -89,8 +89,7 @@ std::vector<Draft> DraftRun::run(const Chain& chain, uint32_t position,
     const shaders::Column column{static_cast<uint32_t>(tokens[i]), 0xffffffffu, 0xffffffffu, 0};
     write(engine, *chain.columns, (i + 1) * kStride, &column, sizeof(column));
   }
-  const VkCommandBuffer commands = chain.executable->commands();
-  require_ok(engine.device().wait(require_value(engine.device().submit({&commands, 1}))));
+  require_ok(engine.device().run(chain.executable->commands()));
   std::vector<Draft> drafts;
   for (const auto& buffer : chain.logits) {
     Draft& draft = drafts.emplace_back();

@@ -187,8 +187,7 @@ std::vector<float> DecoderRun::run(const std::vector<int32_t>& tokens, uint32_t 
   }
   require_ok(vk::write_range(engine_.device(), {pass.columns.get(), 0, pass.columns->n_bytes()},
                              columns.data(), pass.columns->n_bytes()));
-  const VkCommandBuffer commands = pass.executable->commands();
-  require_ok(engine_.device().wait(require_value(engine_.device().submit({&commands, 1}))));
+  require_ok(engine_.device().run(pass.executable->commands()));
   std::vector<float> values(pass.out->n_bytes() / sizeof(float));
   require_ok(vk::read_range(engine_.device(), {pass.out.get(), 0, pass.out->n_bytes()},
                             values.data(), pass.out->n_bytes()));

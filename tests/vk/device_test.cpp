@@ -56,6 +56,9 @@ TEST_F(DeviceTest, ALostDeviceFailsEverySubmitAndWaitAndCanBeRebuilt) {
   const auto submitted = device_->submit({&buffer, 1});
   ASSERT_FALSE(submitted.ok());
   EXPECT_EQ(submitted.error().code, ErrorCode::device_lost);
+  const Status run = device_->run(buffer);
+  ASSERT_FALSE(run.ok());
+  EXPECT_EQ(run.error().code, ErrorCode::device_lost);
 
   *commands = CommandBuffer();
   cache_.reset();

@@ -83,11 +83,8 @@ class VkTest : public ::testing::Test {
     run(*commands);
   }
   void run(const CommandBuffer& commands) {
-    const VkCommandBuffer buffer = commands.get();
-    auto value = device_->submit({&buffer, 1});
-    ASSERT_TRUE(value.ok()) << value.error().message;
-    const Status waited = device_->wait(*value);
-    ASSERT_TRUE(waited.ok()) << waited.error().message;
+    const Status status = device_->run(commands.get());
+    ASSERT_TRUE(status.ok()) << status.error().message;
   }
 
   Recorder begin(uint32_t n_timestamps = 0) {
