@@ -132,6 +132,12 @@ void print_json(const Json& json) {
   fmt::print("{}\n", json.dump(2, ' ', false, Json::error_handler_t::replace));
 }
 
+Json device_json(const DeviceInfo& info) {
+  return {{"index", info.index},   {"name", info.name},     {"type", info.type},
+          {"driver", info.driver}, {"uuid", info.uuid},     {"memory_bytes", info.memory_bytes},
+          {"usable", info.usable}, {"reason", info.reason}, {"chosen", info.chosen}};
+}
+
 double rate(double n, double seconds) { return seconds > 0 ? n / seconds : 0; }
 
 ProgressLine::ProgressLine()

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "kimberlite/kimberlite.hpp"
+#include "kimberlite/tools.hpp"
 
 namespace kimberlite::cli {
 
@@ -54,6 +55,8 @@ std::string terminal_safe(std::string_view text);
 
 /// One object or array and a newline on stdout; broken UTF-8 becomes U+FFFD.
 void print_json(const Json& json);
+/// As `devices` and `doctor` tell of a device.
+Json device_json(const DeviceInfo& info);
 
 /// `n` per second, 0 where no time was measured.
 double rate(double n, double seconds);

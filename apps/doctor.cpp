@@ -129,14 +129,8 @@ void print_text(const Diagnosis& diagnosis, const DoctorArguments& arguments) {
   print_kernels(diagnosis, arguments.verbose);
 }
 
-Json to_json(const DeviceInfo& info) {
-  return {{"index", info.index},   {"name", info.name},     {"type", info.type},
-          {"driver", info.driver}, {"uuid", info.uuid},     {"memory_bytes", info.memory_bytes},
-          {"usable", info.usable}, {"reason", info.reason}, {"chosen", info.chosen}};
-}
-
 Json to_json(const DeviceDetails& device) {
-  Json json = to_json(device.info);
+  Json json = device_json(device.info);
   json["api_version"] = device.api_version;
   json["subgroup_size"] = device.subgroup_size;
   json["min_subgroup_size"] = device.min_subgroup_size;
@@ -171,7 +165,7 @@ Json to_json(const Diagnosis& diagnosis, const DoctorArguments& arguments) {
                {"switched_off", diagnosis.switched_off},
                {"failure", diagnosis.failure},
                {"remembered", diagnosis.remembered}};
-  for (const DeviceInfo& info : diagnosis.ranking) json["ranking"].push_back(to_json(info));
+  for (const DeviceInfo& info : diagnosis.ranking) json["ranking"].push_back(device_json(info));
   for (const DriverWarning& warning : diagnosis.known) {
     json["known_troubles"].push_back({{"name", warning.name}, {"text", warning.text}});
   }

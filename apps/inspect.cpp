@@ -250,17 +250,7 @@ int list(const DevicesArguments& arguments) {
     return kExitOk;
   }
   Json json = Json::array();
-  for (const DeviceInfo& device : *devices) {
-    json.push_back({{"index", device.index},
-                    {"name", device.name},
-                    {"type", device.type},
-                    {"driver", device.driver},
-                    {"uuid", device.uuid},
-                    {"memory_bytes", device.memory_bytes},
-                    {"usable", device.usable},
-                    {"reason", device.reason},
-                    {"chosen", device.chosen}});
-  }
+  for (const DeviceInfo& device : *devices) json.push_back(device_json(device));
   print_json(json);
   return kExitOk;
 }
