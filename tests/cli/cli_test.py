@@ -358,6 +358,18 @@ class Usage(CliTest):
         self.fails(1, "eval", "generate", self.model, says=["--tokens"])
         self.fails(1, "eval", "generate", self.model, "--tokens", "2,x", says=["2,x"])
 
+    def test_make_model_refuses_for_a_projector_what_models_have(self):
+        path = self.folder / "mmproj.gguf"
+        make = [os.environ["MAKE_MODEL"], "--shape", "tiny12-projector", str(path)]
+        for option in (["--hollow"], ["--layers", "2"], ["--vocab", "600"], ["--split-experts"],
+                       ["--embedding-type", "f16"]):
+            done = subprocess.run([*make, *option], capture_output=True, timeout=TIMEOUT)
+            self.assertEqual(done.returncode, 1, option)
+            self.assertEqual(done.stderr.decode(),
+                             f"kimberlite-make-model: {option[0]}: not for projectors\n")
+        self.assertFalse(path.exists())
+        subprocess.run([*make, "--type", "f16", "--seed", "3"], check=True, timeout=TIMEOUT)
+
     def test_prompt_longer_than_the_context(self):
         path = self.folder / "long.txt"
         path.write_text("word and more " * 20000)

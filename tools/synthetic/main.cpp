@@ -32,6 +32,10 @@ struct Options {
   bool hollow = false;
 };
 
+/// What a projector does not have.
+constexpr const char* kOfModels[] = {"--layers", "--vocab", "--embedding-type", "--split-experts",
+                                     "--hollow"};
+
 std::string list_shapes() {
   std::string text = "Shapes:\n";
   for (const ModelShape& shape : kimberlite::synthetic::named_shapes()) {
@@ -113,6 +117,9 @@ int main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
 
   if (const auto projector = kimberlite::synthetic::find_projector_shape(options.shape)) {
+    for (const char* option : kOfModels) {
+      if (app.count(option) > 0) return fail(fmt::format("{}: not for projectors", option));
+    }
     const auto type = kimberlite::formats::find_ggml_type(options.type);
     if (!type) return fail("a type that this build does not know");
     const auto status =
