@@ -19,7 +19,8 @@ using kernels::LinearClass;
 // 131,072 steps of an invocation: far more than its start and end cost, and few enough that the
 // smallest grid ends in milliseconds on the slowest device.
 constexpr uint32_t kRounds = 1024;
-constexpr uint64_t kUnitInvocations = 512;               // for each compute unit, at the least
+// For each compute unit, at the least; a multiple of every device's workgroup.
+constexpr uint64_t kUnitInvocations = 512;
 constexpr uint64_t kMaxInvocations = uint64_t{1} << 21;  // of a grid in one axis
 // Long enough for the cost of a submission, some 50 us, to vanish; no display waits for so long.
 constexpr double kBatchSeconds = 0.05;
@@ -76,7 +77,8 @@ Result<double> measure_mac_rate(vk::Device& device, vk::PipelineCache& pipelines
   KL_ASSIGN(const double seconds, time_macs(device, pipelines, linear_class, n_least, 2));
   const double scale = std::max(kBatchSeconds / std::max(seconds, 1e-6), 1.0);
   const double wanted = static_cast<double>(n_least) * scale;
-  const uint64_t n = std::min(static_cast<uint64_t>(wanted), kMaxInvocations) / 512 * 512;
+  const uint64_t n = std::min(static_cast<uint64_t>(wanted), kMaxInvocations) / kUnitInvocations *
+                     kUnitInvocations;
   KL_ASSIGN(const double best, time_macs(device, pipelines, linear_class, n, kRepetitions));
   return static_cast<double>(kernels::count_macs(linear_class, n, kRounds)) / best;
 }
