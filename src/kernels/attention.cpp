@@ -119,7 +119,8 @@ uint32_t fit_registers(const vk::Caps& caps, uint32_t head_dim, AttentionTiling&
   }
   const uint32_t n_queries = std::clamp(limit() / sums(), 1u, kMaxQueries);
   tiling.holds_queries = 2 * n_queries * sums() <= limit();
-  const uint32_t n_left = n_registers - n_queries * sums();  // for keys on their way
+  // For keys on their way.
+  const uint32_t n_left = n_registers - std::min(n_registers, n_queries * sums());
   tiling.n_keys = n_left > 128 ? 4 : n_left > 64 ? 2 : 1;
   return n_queries;
 }

@@ -66,18 +66,21 @@ std::vector<Case> decode_cases() {
   };
 }
 
+/// Positions of a sequence that follow one another, and padding.
+std::vector<Column> consecutive(uint32_t first, uint32_t n, uint32_t n_padding, uint32_t sequence) {
+  std::vector<Column> columns;
+  for (uint32_t i = 0; i < n; ++i) columns.push_back(at(first + i, sequence));
+  columns.insert(columns.end(), n_padding, kInactive);
+  return columns;
+}
+
 std::vector<Case> prefill_cases() {
-  const auto run = [](uint32_t first, uint32_t n, uint32_t n_padding, uint32_t sequence) {
-    std::vector<Column> columns;
-    for (uint32_t i = 0; i < n; ++i) columns.push_back(at(first + i, sequence));
-    columns.insert(columns.end(), n_padding, kInactive);
-    return columns;
-  };
   return {
-      {"from zero", KvType::f16, 256, 2, 1, 64, 0, 1, run(0, 11, 0, 0)},
-      {"full, float", KvType::f32, 256, 4, 1, 192, 0, 2, run(120, 9, 2, 1)},
-      {"group 1, quantised", KvType::q8_0, 256, 2, 2, 128, 0, 1, run(60, 10, 3, 0)},
-      {"window over a wrapped ring", KvType::f16, 256, 4, 2, 128, 80, 2, run(1020, 33, 0, 1)},
+      {"from zero", KvType::f16, 256, 2, 1, 64, 0, 1, consecutive(0, 11, 0, 0)},
+      {"full, float", KvType::f32, 256, 4, 1, 192, 0, 2, consecutive(120, 9, 2, 1)},
+      {"group 1, quantised", KvType::q8_0, 256, 2, 2, 128, 0, 1, consecutive(60, 10, 3, 0)},
+      {"window over a wrapped ring", KvType::f16, 256, 4, 2, 128, 80, 2,
+       consecutive(1020, 33, 0, 1)},
       {"picture longer than the window", KvType::f16, 256, 4, 2, 128, 20, 1, block(1010, 40)},
       {"picture where all is seen", KvType::f16, 256, 2, 1, 64, 0, 1, block(3, 20)},
   };
@@ -379,6 +382,34 @@ TEST_F(AttentionTest, PrefillMatchesDoublePrecision) {
       expect_result(c, caches, compute(c, caches, &policy, 0, c.columns.size()));
     }
   });
+}
+
+/// What a lane holds and how many keys are on their way is no matter of the result.
+TEST_F(AttentionTest, FewRegistersChangeNoBit) {
+  const Case cases[] = {
+      {"heads of 256", KvType::f16, 256, 4, 2, 128, 80, 1, consecutive(1020, 17, 1, 0)},
+      {"heads of 512", KvType::q8_0, 512, 4, 1, 128, 70, 1, consecutive(100, 11, 0, 0)},
+  };
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.name);
+    const Caches caches = make_caches(c);
+    const auto n = static_cast<uint32_t>(c.columns.size());
+    caps_.is_cpu = true;  // whose compilers hold everything
+    const AttentionTiling all = pick_attention_tiling(caps_, caches.view, c.n_heads, n);
+    EXPECT_TRUE(all.holds_queries);
+    EXPECT_EQ(all.n_keys, 4u);
+    const auto expected = compute(c, caches, nullptr, 0, n);
+    expect_result(c, caches, expected);
+
+    caps_.is_cpu = false;
+    caps_.register_words = 64;
+    caps_.min_subgroup_size = caps_.subgroup_size;  // other lanes would add in another order
+    const AttentionTiling few = pick_attention_tiling(caps_, caches.view, c.n_heads, n);
+    EXPECT_FALSE(few.holds_queries);
+    EXPECT_EQ(few.n_keys, 1u);
+    EXPECT_EQ(few.n_lanes, all.n_lanes);
+    EXPECT_EQ(compute(c, caches, nullptr, 0, n), expected);
+  }
 }
 
 TEST_F(AttentionTest, SegmentsMatchDoublePrecision) {
