@@ -134,6 +134,18 @@ TEST_F(GatedTest, OfEveryVariantAndNumberOfColumns) {
   }
 }
 
+/// Gate and up of an element are then in different lanes.
+TEST_F(GatedTest, WithFewRegisters) {
+  caps_.is_cpu = false;
+  caps_.has_int8_dot = true;
+  caps_.register_words = 64;
+  for (const MatrixKind& kind :
+       {MatrixKind{GgmlType::q4_0, LinearClass::f32}, MatrixKind{GgmlType::q6_k, LinearClass::f32},
+        MatrixKind{GgmlType::q4_0, LinearClass::int8_dot}}) {
+    for (const uint64_t n : {1u, 5u, 16u}) compare(kind, n, nullptr, /*alone=*/n == 5);
+  }
+}
+
 // Experts lie one behind the other, and a product has its own panels in every shard.
 TEST_F(GatedTest, ExpertsAreGatedOneByOne) {
   constexpr uint32_t kExperts = 4, kUsed = 2;

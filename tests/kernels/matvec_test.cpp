@@ -2,6 +2,7 @@
 
 #include "kernels/linear_support.hpp"
 #include "kernels/matmul.hpp"
+#include "kernels/panel_product.hpp"
 #include "kernels/quant_act.hpp"
 #include "kernels/reference.hpp"
 #include "kernels/registry.hpp"
@@ -138,6 +139,26 @@ TEST_F(MatvecTest, Int8ClassesAreExactButForTheSumOfBlocks) {
     check(type, kCases[1], 1, nullptr, linear_class);
     for_each_variant(matvec_kernel(type, linear_class),
                      [&](const auto& policy) { check(type, kCases[2], 2, &policy, linear_class); });
+  }
+}
+
+/// Lanes with a row each instead of two, as where registers are few.
+TEST_F(MatvecTest, FewRegistersMatch) {
+  caps_.is_cpu = false;
+  caps_.has_int8_dot = true;
+  caps_.register_words = 64;
+  for (const MatrixKind& kind :
+       {MatrixKind{GgmlType::bf16, LinearClass::f32}, MatrixKind{GgmlType::q6_k, LinearClass::f32},
+        MatrixKind{GgmlType::q4_0, LinearClass::f32}, MatrixKind{GgmlType::q4_k, LinearClass::f32},
+        MatrixKind{GgmlType::q3_k, LinearClass::f32},
+        MatrixKind{GgmlType::q8_0, LinearClass::int8_dot},
+        MatrixKind{GgmlType::q4_0, LinearClass::int8_dot},
+        MatrixKind{GgmlType::q4_k, LinearClass::int8_dot},
+        MatrixKind{GgmlType::q3_k, LinearClass::int8_dot}}) {
+    const auto& variant = graph::pick_variant(matvec_kernel(kind.type, kind.linear_class), caps_);
+    const PackedMatrix w{kind.type, kind.linear_class, 1, 256, 1, {}};
+    EXPECT_EQ(pick_panel_shape(variant, caps_, w, 1, 1).lanes, kPanelRows) << variant.name;
+    for (const uint64_t n : {1u, 7u}) check(kind.type, kCases[2], n, nullptr, kind.linear_class);
   }
 }
 
