@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <array>
 
-#include "base/numeric.hpp"
+#include "kernels/row_elements.hpp"
 #include "shaders/clip.h"
 
 namespace kimberlite::kernels {
@@ -25,24 +25,13 @@ const graph::KernelDesc kClip{"clip", kBindings, sizeof(shaders::ClipPush), kVar
 
 void add_clip(graph::Graph& graph, const Tensor& x, const Tensor& y, const Bounds& bounds,
               std::string label) {
-  KL_CHECK(x.dtype == DType::f32 && x.shape.rank() == 2 && x.shape[1] % 4 == 0,
-           "rows of a multiple of 4");
   KL_CHECK(y.dtype == DType::f32 && y.shape == x.shape, "results of another shape");
-  KL_CHECK(x.n_elements() <= UINT32_MAX, "more elements than 32 bits count");
-  const auto width4 = static_cast<uint32_t>(x.shape[1] / 4);
-  const uint32_t workgroup = std::min<uint32_t>(256, graph.caps().max_workgroup_size);
-
-  graph::Node node;
-  node.kernel = &kClip;
-  node.variant = &graph.pick(kClip);
-  node.label = std::move(label);
+  graph::Node node = make_element_node(graph, kClip, x, std::move(label));
   node.tensors = {x, y};
-  node.constants = {workgroup};
   // A shader need not know infinities.
   constexpr float kMost = std::numeric_limits<float>::max();
   node.set_push(
-      shaders::ClipPush{width4, std::max(bounds.low, -kMost), std::min(bounds.high, kMost)});
-  node.grid = {div_up(width4, workgroup), static_cast<uint32_t>(x.shape[0]), 1};
+      shaders::ClipPush{count_vec4(x), std::max(bounds.low, -kMost), std::min(bounds.high, kMost)});
   node.bytes_touched = x.n_bytes + y.n_bytes;
   graph.add(std::move(node));
 }
