@@ -25,7 +25,10 @@ VKAPI_ATTR VkBool32 VKAPI_CALL collect_message(VkDebugUtilsMessageSeverityFlagBi
                                                void* user) {
   auto* log = static_cast<MessageLog*>(user);
   const std::lock_guard lock(log->mutex);
-  log->messages.emplace_back(data->pMessage != nullptr ? data->pMessage : "(empty message)");
+  // Newer layers leave the name out of the text.
+  log->messages.push_back(
+      fmt::format("{}: {}", data->pMessageIdName != nullptr ? data->pMessageIdName : "(unnamed)",
+                  data->pMessage != nullptr ? data->pMessage : "(empty message)"));
   return VK_FALSE;
 }
 
