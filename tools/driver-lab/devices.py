@@ -77,3 +77,4 @@ DEVICES = [
     nvidia("ada", "194", "Ada"),
     nvidia("blackwell", "1b2", "Blackwell"),
 ]
+BY_NAME = {device.name: device for device in DEVICES}

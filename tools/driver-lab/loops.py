@@ -13,7 +13,7 @@ import pathlib
 import re
 import sys
 
-from devices import DEVICES
+from devices import BY_NAME
 
 # Elements that one round of the outer loop takes of a row, and rounds of the loop within it.
 STEPS = {"f32": (32, 1), "f16": (32, 1), "bf16": (32, 1), "q8_0": (32, 1), "q4_0": (32, 1),
@@ -59,12 +59,11 @@ def per_weight(vendor, name, constants, lines):
 def main():
     here = pathlib.Path(__file__).resolve().parents[2]
     lab = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else here / "build/driver-lab"
-    vendors = {device.name: device for device in DEVICES}
     found = {}
     for device, models in json.loads((lab / "listed.json").read_text()).items():
-        vendor = vendors[device].vendor
+        vendor = BY_NAME[device].vendor
         for model, pipelines in models.items():
-            folder = lab / vendors[device].root / "opt/kimberlite/listings" / device / model
+            folder = lab / BY_NAME[device].root / "opt/kimberlite/listings" / device / model
             for i, (name, constants) in enumerate(pipelines):
                 if not re.match(r"matvec_(q4_0|q8_0|q4_k|q6_k)(_int8)?:split", name):
                     continue

@@ -63,3 +63,4 @@ MODELS = [
           projector="tiny-e2b-projector"),
     Model("tiny26", "tiny26", "q8_0", drafter="tiny26-drafter", projector="tiny26-projector"),
 ]
+BY_NAME = {model.name: model for model in MODELS}

@@ -5,9 +5,8 @@ import json
 
 import exceptions
 import figures
-from devices import DEVICES
+from devices import BY_NAME
 
-KNOWN = {device.name: device for device in DEVICES}
 COLUMNS = ("registers", "spills", "scratch", "instructions", "cycles", "occupancy",
            "subgroup_size", "seconds")
 
@@ -23,7 +22,7 @@ class Table:
                 for pipeline in result.get("pipelines", ()):
                     key = pipeline["name"], tuple(pipeline["constants"])
                     if key not in rows:
-                        rows[key] = figures.row(KNOWN[device].vendor, pipeline)
+                        rows[key] = figures.row(BY_NAME[device].vendor, pipeline)
                         rows[key]["models"] = []
                     rows[key]["models"].append(model)
 
@@ -42,12 +41,12 @@ class Table:
                       for model, result in models.items() if "error" in result]
             found += [f"{device} {model}: {wrong}" for model, result in models.items()
                       if "plan" in result
-                      for wrong in KNOWN[device].wrong_choices(result["plan"])]
+                      for wrong in BY_NAME[device].wrong_choices(result["plan"])]
             found += [f"{device} {name} {list(constants)}: {row['spills']:.0f} spills, "
                       f"{row['scratch']:.0f} bytes of scratch"
                       for (name, constants), row in self.rows[device].items()
                       if (row["spills"] or row["scratch"])
-                      and not exceptions.may_spill(KNOWN[device].vendor, name)]
+                      and not exceptions.may_spill(BY_NAME[device].vendor, name)]
         return found
 
     def summary(self):
@@ -63,7 +62,7 @@ class Table:
     def as_json(self):
         return json.dumps({
             device: {
-                "generation": KNOWN[device].generation,
+                "generation": BY_NAME[device].generation,
                 "models": {model: {key: value for key, value in result.items()
                                    if key != "pipelines"} for model, result in models.items()},
                 "pipelines": [{"name": name, "constants": constants, **row}
@@ -73,7 +72,7 @@ class Table:
     def as_markdown(self):
         lines = ["# What the compilers say", "", self.summary(), ""]
         for device in self.reports:
-            lines += [f"## {device} ({KNOWN[device].generation})", "",
+            lines += [f"## {device} ({BY_NAME[device].generation})", "",
                       "| kernel | constants | " + " | ".join(COLUMNS) + " |",
                       "|---|---|" + "---|" * len(COLUMNS)]
             for (name, constants), row in sorted(self.rows[device].items()):

@@ -21,9 +21,9 @@ import subprocess
 import sys
 
 import budgets
+import devices
+import models
 import report
-from devices import DEVICES
-from models import MODELS
 
 HERE = pathlib.Path(__file__).resolve().parent
 TIMEOUT = 600  # seconds of one device and model
@@ -44,8 +44,8 @@ def parse_arguments():
     arguments.lab = arguments.lab.resolve()
     if not (arguments.lab / "versions.txt").exists():
         parser.error(f"no lab in {arguments.lab}: run tools/driver-lab/setup.sh")
-    arguments.devices = pick(parser, arguments.devices, {d.name: d for d in DEVICES})
-    arguments.models = pick(parser, arguments.models, {m.name: m for m in MODELS})
+    arguments.devices = pick(parser, arguments.devices, devices.BY_NAME)
+    arguments.models = pick(parser, arguments.models, models.BY_NAME)
     return arguments
 
 
@@ -72,8 +72,8 @@ def install_program(lab, build):
             shutil.copy(library, folder / "lib")
 
 
-def make_models(lab, build, models):
-    for model in models:
+def make_models(lab, build, chosen):
+    for model in chosen:
         for file, arguments in model.files().items():
             path = lab / "new/opt/kimberlite" / file
             if not path.exists():
@@ -133,12 +133,13 @@ def main():
         (arguments.lab / "listed.json").write_text(json.dumps({
             device: {model: [(pipeline["name"], pipeline["constants"])
                              for pipeline in result.get("pipelines", ())]
-                     for model, result in models.items()} for device, models in reports.items()}))
+                     for model, result in results.items()}
+            for device, results in reports.items()}))
     table = report.Table(reports)
     (arguments.lab / "report.json").write_text(table.as_json())
     (arguments.lab / "report.md").write_text(table.as_markdown())
     problems = table.problems()
-    if len(arguments.models) == len(MODELS):  # sums of fewer pipelines say nothing
+    if len(arguments.models) == len(models.MODELS):  # sums of fewer pipelines say nothing
         if arguments.update:
             budgets.write(HERE / "budgets.json", table)
         problems += budgets.exceeded(HERE / "budgets.json", table)
