@@ -1,4 +1,4 @@
-"""The virtual GPUs of the lab: which system, shim and variable stand for which."""
+"""The virtual GPUs of the lab: which driver, shim and variable stand for which."""
 
 import dataclasses
 
@@ -8,10 +8,9 @@ class Device:
     name: str
     vendor: str  # amd, intel, nvidia
     generation: str
-    root: str  # the system: new or old Mesa
     driver: str  # X of X_icd.json
     variable: str  # selects the device, as VARIABLE=value
-    shim: str = ""
+    shim: str  # preloaded: pretends that the kernel has such a device
     int8_dot: bool = True  # what the plan must find
 
     @property
@@ -30,24 +29,22 @@ class Device:
                 if plan[key] != value]
 
     def environment(self):
-        env = [self.variable, "MESA_SHADER_CACHE_DISABLE=true",
-               f"VK_DRIVER_FILES=/usr/share/vulkan/icd.d/{self.driver}_icd.json"]
-        return [f"LD_PRELOAD={self.shim}", *env] if self.shim else env
+        return [f"LD_PRELOAD={self.shim}", self.variable, "MESA_SHADER_CACHE_DISABLE=true",
+                f"VK_DRIVER_FILES=/usr/share/vulkan/icd.d/{self.driver}_icd.json"]
 
 
 def amd(gpu, generation, int8_dot=True):
-    return Device(gpu, "amd", generation, "new", "radeon", f"AMDGPU_GPU_ID={gpu}",
+    return Device(gpu, "amd", generation, "radeon", f"AMDGPU_GPU_ID={gpu}",
                   "libamdgpu_noop_drm_shim.so", int8_dot)
 
 
 def intel(platform, generation, int8_dot=True):
-    return Device(platform, "intel", generation, "new", "intel",
-                  f"INTEL_STUB_GPU_PLATFORM={platform}", "/opt/libintel_noop_drm_shim.so",
-                  int8_dot)
+    return Device(platform, "intel", generation, "intel", f"INTEL_STUB_GPU_PLATFORM={platform}",
+                  "libintel_noop_drm_shim.so", int8_dot)
 
 
 def nvidia(name, chipset, generation, int8_dot=True):
-    return Device(name, "nvidia", generation, "new", "nouveau", f"NOUVEAU_CHIPSET={chipset}",
+    return Device(name, "nvidia", generation, "nouveau", f"NOUVEAU_CHIPSET={chipset}",
                   "libnouveau_noop_drm_shim.so", int8_dot)
 
 

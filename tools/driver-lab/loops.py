@@ -63,7 +63,7 @@ def main():
     for device, models in json.loads((lab / "listed.json").read_text()).items():
         vendor = BY_NAME[device].vendor
         for model, pipelines in models.items():
-            folder = lab / BY_NAME[device].root / "opt/kimberlite/listings" / device / model
+            folder = lab / "listings" / device / model
             for i, (name, constants) in enumerate(pipelines):
                 if not re.match(r"matvec_(q4_0|q8_0|q4_k|q6_k)(_int8)?:split", name):
                     continue

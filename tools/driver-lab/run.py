@@ -15,7 +15,6 @@ import fcntl
 import json
 import os
 import pathlib
-import re
 import shutil
 import subprocess
 import sys
@@ -27,8 +26,6 @@ import report
 
 HERE = pathlib.Path(__file__).resolve().parent
 TIMEOUT = 600  # seconds of one device and model
-# Part of every system, and newer there than here.
-SYSTEM_LIBRARIES = re.compile(r"/(libc|libm|libstdc\+\+|libgcc_s|ld-linux-x86-64|linux-vdso)\.so")
 
 
 def parse_arguments():
@@ -41,7 +38,7 @@ def parse_arguments():
     parser.add_argument("--listings", action="store_true", help="keep the compilers' listings")
     parser.add_argument("--update", action="store_true", help="take what is measured as budgets")
     arguments = parser.parse_args()
-    arguments.lab = arguments.lab.resolve()
+    arguments.lab, arguments.build = arguments.lab.resolve(), arguments.build.resolve()
     if not (arguments.lab / "versions.txt").exists():
         parser.error(f"no lab in {arguments.lab}: run tools/driver-lab/setup.sh")
     arguments.devices = pick(parser, arguments.devices, devices.BY_NAME)
@@ -57,48 +54,27 @@ def pick(parser, names, known):
     return [known[name] for name in chosen]
 
 
-def install_program(lab, build):
-    """The program and the libraries that the systems lack."""
-    program = build / "tools/kimberlite-dry-run"
-    listed = subprocess.run(["ldd", program], check=True, capture_output=True, text=True).stdout
-    libraries = [path for path in re.findall(r"=> (/\S+)", listed)
-                 if not SYSTEM_LIBRARIES.search(path)]
-    for root in ("new", "old"):
-        folder = lab / root / "opt/kimberlite"
-        shutil.rmtree(folder, ignore_errors=True)
-        (folder / "lib").mkdir(parents=True)
-        shutil.copy(program, folder)
-        for library in libraries:
-            shutil.copy(library, folder / "lib")
-
-
-def make_models(lab, build, chosen):
+def make_models(folder, build, chosen):
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
     for model in chosen:
         for file, arguments in model.files().items():
-            path = lab / "new/opt/kimberlite" / file
-            if not path.exists():
-                subprocess.run([build / "tools/kimberlite-make-model", *arguments, path], check=True,
-                               stderr=subprocess.DEVNULL)
-            link = lab / "old/opt/kimberlite" / file
-            if not link.exists():
-                os.link(path, link)
+            subprocess.run([build / "tools/kimberlite-make-model", *arguments, folder / file],
+                           check=True, stderr=subprocess.DEVNULL)
 
 
-def dry_run(lab, device, model, listings):
+def dry_run(arguments, device, model):
     """The report of kimberlite-dry-run, or {"error": why there is none}."""
-    root = lab / device.root
-    command = ["unshare", "--mount", "sh", "-c",
-               'mount -t proc proc "$0/proc" && exec chroot "$0" "$@"', root,
-               "env", "-C", "/opt/kimberlite", "LD_LIBRARY_PATH=/opt/kimberlite/lib",
-               *device.environment(), "./kimberlite-dry-run", *model.arguments()]
-    if listings:
-        folder = pathlib.Path("listings") / device.name / model.name
-        shutil.rmtree(root / "opt/kimberlite" / folder, ignore_errors=True)
-        (root / "opt/kimberlite" / folder).mkdir(parents=True)
+    command = [HERE / "inside.sh", arguments.lab, *device.environment(),
+               arguments.build / "tools/kimberlite-dry-run", *model.arguments()]
+    if arguments.listings:
+        folder = arguments.lab / "listings" / device.name / model.name
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
         command += ["--listings", folder]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT,
-                              errors="replace")
+        done = subprocess.run(command, cwd=arguments.lab / "models", capture_output=True,
+                              text=True, timeout=TIMEOUT, errors="replace")
     except subprocess.TimeoutExpired:
         return {"error": f"not done after {TIMEOUT} s"}
     if done.returncode != 0:
@@ -112,8 +88,7 @@ def run_all(arguments):
     pairs = [(device, model) for device in arguments.devices for model in arguments.models]
     reports = {device.name: {} for device in arguments.devices}
     with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
-        futures = {pool.submit(dry_run, arguments.lab, *pair, arguments.listings): pair
-                   for pair in pairs}
+        futures = {pool.submit(dry_run, arguments, *pair): pair for pair in pairs}
         for done, future in enumerate(concurrent.futures.as_completed(futures), 1):
             device, model = futures[future]
             result = reports[device.name][model.name] = future.result()
@@ -125,9 +100,8 @@ def run_all(arguments):
 def main():
     arguments = parse_arguments()
     lock = open(arguments.lab / "lock", "w")  # until the process ends
-    fcntl.flock(lock, fcntl.LOCK_EX)  # runs share the program and the models
-    install_program(arguments.lab, arguments.build)
-    make_models(arguments.lab, arguments.build, arguments.models)
+    fcntl.flock(lock, fcntl.LOCK_EX)  # runs share the models
+    make_models(arguments.lab / "models", arguments.build, arguments.models)
     reports = run_all(arguments)
     if arguments.listings:
         (arguments.lab / "listed.json").write_text(json.dumps({

@@ -31,8 +31,8 @@ bootstrap() {  # folder, Debian release
 
 # Debian's shims have none for Intel: that one target is built from Mesa's source.
 build_intel_shim() {
-  local shim=opt/libintel_noop_drm_shim.so
-  [ -e "$lab/new/$shim" ] && return
+  local shim=libintel_noop_drm_shim.so
+  [ -e "$lab/new/usr/lib/x86_64-linux-gnu/$shim" ] && return
   inside old sh -c 'apt-get update && apt-get install -y g++ meson ninja-build pkg-config dpkg-dev \
     python3-mako python3-yaml python3-packaging bison flex libdrm-dev libexpat1-dev zlib1g-dev \
     libzstd-dev libelf-dev'
@@ -44,7 +44,7 @@ build_intel_shim() {
     -Dgles2=disabled -Dllvm=disabled -Dtools=drm-shim,intel -Dvideo-codecs= \
     -Dshader-cache=disabled --buildtype=release &&
     ninja -C b src/intel/tools/libintel_noop_drm_shim.so'
-  cp "$lab"/old/opt/mesa-*/b/src/intel/tools/libintel_noop_drm_shim.so "$lab/new/$shim"
+  cp "$lab"/old/opt/mesa-*/b/src/intel/tools/$shim "$lab/new/usr/lib/x86_64-linux-gnu"
   rm -rf "$lab"/old/opt/mesa-*
 }
 
