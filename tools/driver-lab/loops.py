@@ -3,11 +3,13 @@
 
   tools/driver-lab/run.py --listings ...; tools/driver-lab/loops.py [LAB]
 
-Every loop is found by its backward branch. What is in a loop but in none within it is counted once
-a round; the rounds of a loop within another follow from the weight type, unless the compiler
-unrolled it. An instruction is a line of the listing, waits included.
+What is in a loop but in none within it is counted once a round. How many rounds a loop within
+another takes follows from the multiply-accumulates that it has and that a round of the outer loop
+must have; where they do not come out even, the table says "-". An instruction is a line of the
+listing, waits included.
 """
 
+import collections
 import json
 import pathlib
 import re
@@ -15,68 +17,109 @@ import sys
 
 from devices import BY_NAME
 
-# Elements that one round of the outer loop takes of a row, and rounds of the loop within it.
-STEPS = {"f32": (32, 1), "f16": (32, 1), "bf16": (32, 1), "q8_0": (32, 1), "q4_0": (32, 1),
-         "q4_k": (256, 8), "q6_k": (256, 4)}
-LABELS = {"amd": re.compile(r"^(BB\d+):"), "intel": re.compile(r"^(L\d+):"),
-          "nvidia": re.compile(r"^block\S* \d+ (L\d+) ")}
-BRANCHES = {"amd": re.compile(r"^\ts_c?branch\S* (BB\d+)"),
-            "intel": re.compile(r"^\S*\s+while .*\b(L\d+)"),
-            "nvidia": re.compile(r"\bbra\b.* (L\d+)\b")}
+# Elements that one round of the outer loop takes of a row.
+STEPS = {"q8_0": 32, "q4_0": 32, "q4_k": 256, "q6_k": 256}
+FILES = {"amd": "Assembly", "intel": "GEN_Assembly", "nvidia": "NAK_assembly"}
 INSTRUCTIONS = {"amd": re.compile(r"^\t\w"), "intel": re.compile(r"^(\([Wf]\S*\))?\s+[a-z]"),
                 "nvidia": re.compile(r"// delay=")}
-FILES = {"amd": "Assembly", "intel": "GEN_Assembly", "nvidia": "NAK_assembly"}
+DOTS = {"amd": re.compile(r"\bv_dot4"), "intel": re.compile(r"\bdp4a\b"),
+        "nvidia": re.compile(r"\bidp4\b")}
+# A line may have two (v_dual_fmac_f32).
+FMAS = {"amd": re.compile(r"\bv_(?:dual_)?(?:fma|mac|mad)\w*_f32"),
+        "intel": re.compile(r"\bmad\b"), "nvidia": re.compile(r"\bffma\b")}
+# Loops are in one piece: label, backward branch.
+LABELS = {"amd": re.compile(r"^(BB\d+):"), "intel": re.compile(r"^(L\d+):")}
+BRANCHES = {"amd": re.compile(r"^\ts_c?branch\S* (BB\d+)"),
+            "intel": re.compile(r"^\S*\s+while .*\b(L\d+)")}
+# Blocks are in any order, each with the numbers of those that lead to it.
+BLOCK = re.compile(r"^block\S* \d+ L\d+ \[([\d, ]*)\]")
 
 
-def find_loops(vendor, lines):
-    """[(first line, last line)], one for each backward branch."""
+def loops_in_one_piece(vendor, lines):
     labels, loops = {}, {}
     for i, line in enumerate(lines):
         if match := LABELS[vendor].match(line):
             labels[match.group(1)] = i
-        if (match := BRANCHES[vendor].search(line)) and match.group(1) in labels:
+        if (match := BRANCHES[vendor].match(line)) and match.group(1) in labels:
             loops[labels[match.group(1)]] = i  # several branches to one label: the last
-    return sorted(loops.items())
+    return [set(range(first, last + 1)) for first, last in loops.items()]
+
+
+def loops_of_blocks(lines):
+    """A loop is its head and all from which a later block that leads back to it can be reached."""
+    starts, before = [], []
+    for i, line in enumerate(lines):
+        if match := BLOCK.match(line):
+            starts.append(i)
+            before.append([int(number) for number in re.findall(r"\d+", match.group(1))])
+    ends = starts[1:] + [len(lines)]
+    loops = []
+    for head, sources in enumerate(before):
+        todo = [block for block in sources if block >= head]
+        if not todo:
+            continue
+        blocks = {head}
+        while todo:
+            block = todo.pop()
+            if block not in blocks:
+                blocks.add(block)
+                todo += before[block]
+        loops.append({i for block in blocks for i in range(starts[block], ends[block])})
+    return loops
 
 
 def per_weight(vendor, name, constants, lines):
-    """Instructions of the main loop for each weight and column."""
-    kind = re.match(r"mat\w+?_(\w+?)(_int8)?:", name).group(1)
-    elements, inner_rounds = STEPS[kind]
+    """Instructions of the main loop for each weight and column; None if its rounds are unknown."""
+    kind, int8 = re.match(r"matvec_(q\d_\w)(_int8)?:", name).groups()
     rows, columns = 64 // constants[1], constants[2]
-    count = [bool(INSTRUCTIONS[vendor].match(line) if vendor != "nvidia"
-                  else INSTRUCTIONS[vendor].search(line)) for line in lines]
-    loops = find_loops(vendor, lines)
-    # The main loop is the one with most instructions; those of the epilogue are short.
-    first, last = max(loops, key=lambda loop: sum(count[loop[0]:loop[1] + 1]))
-    within = [(a, b) for a, b in loops if first < a and b < last]
-    outer = sum(count[first:last + 1])
-    inner = sum(sum(count[a:b + 1]) for a, b in within)
-    total = outer - inner + inner_rounds * inner
-    return total / (elements * rows * columns)
+    n_products = STEPS[kind] * rows * columns  # of a round of the outer loop
+    dots, fmas = DOTS[vendor], FMAS[vendor]
+
+    def count(loop):
+        """instructions, products"""
+        chosen = [lines[i] for i in loop]
+        return (sum(bool(INSTRUCTIONS[vendor].search(line)) for line in chosen),
+                sum(4 * len(dots.findall(line)) if int8 else len(fmas.findall(line))
+                    for line in chosen))
+
+    loops = loops_of_blocks(lines) if vendor == "nvidia" else loops_in_one_piece(vendor, lines)
+    main = max(loops, key=lambda loop: (count(loop)[1], len(loop)))
+    within = [loop for loop in loops if loop < main and count(loop)[1]]
+    if len(within) > 1:
+        return None
+    inner = count(within[0]) if within else (0, 0)
+    outer = [all - part for all, part in zip(count(main), inner)]
+    rounds = round((n_products - outer[1]) / inner[1]) if within else 0
+    products = outer[1] + rounds * inner[1]
+    # Scales are multiplied as well, but not by dot products.
+    if not n_products <= products <= n_products * (1 if int8 else 1.25):
+        return None
+    return (outer[0] + rounds * inner[0]) / n_products
 
 
 def main():
     here = pathlib.Path(__file__).resolve().parents[2]
     lab = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else here / "build/driver-lab"
-    found = {}
+    found = collections.defaultdict(list)
     for device, models in json.loads((lab / "listed.json").read_text()).items():
         vendor = BY_NAME[device].vendor
         for model, pipelines in models.items():
-            folder = lab / "listings" / device / model
             for i, (name, constants) in enumerate(pipelines):
                 if not re.match(r"matvec_(q4_0|q8_0|q4_k|q6_k)(_int8)?:split", name):
                     continue
                 if constants[8] or constants[9] or constants[2] not in (1, 4, 8):
                     continue  # experts and gated products have the same loop
-                text = (folder / f"{i:04}.{FILES[vendor]}.txt").read_text()
+                listing = lab / "listings" / device / model / f"{i:04}.{FILES[vendor]}.txt"
                 key = device, name.split(":")[0].removeprefix("matvec_"), constants[2]
-                value = per_weight(vendor, name, constants, text.splitlines())
-                found[key] = max(value, found.get(key, 0))
+                found[key].append(per_weight(vendor, name, constants,
+                                             listing.read_text().splitlines()))
     print("| device | weights | " + " | ".join(f"{n} columns" for n in (1, 4, 8)) + " |")
     print("|---|---|---|---|---|")
     for device, kind in dict.fromkeys(key[:2] for key in found):
-        cells = [f"{found.get((device, kind, n), float('nan')):.2f}" for n in (1, 4, 8)]
+        cells = []
+        for n in (1, 4, 8):
+            values = found.get((device, kind, n), [None])
+            cells.append("-" if None in values else f"{max(values):.2f}")
         print(f"| {device} | {kind} | " + " | ".join(cells) + " |")
 
 
