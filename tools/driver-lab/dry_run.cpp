@@ -95,7 +95,7 @@ Status embed_media(runtime::Engine& engine) {
   return {};
 }
 
-std::string memory_kinds(const vk::Device& device, vk::MemoryKind kind) {
+std::string memory_type_text(const vk::Device& device, vk::MemoryKind kind) {
   const uint32_t type = device.plan().memory_types[static_cast<size_t>(kind)].front();
   const vk::MemoryTypeFacts& facts = device.snapshot().memory_types[type];
   std::string text = facts.device_local ? "device-local" : "host";
@@ -112,7 +112,7 @@ Json plan_json(const runtime::Engine& engine) {
           {"int8_dot", caps.has_int8_dot},
           {"wide_load", caps.wide_load == vk::WideLoad::texel ? "texel" : "storage"},
           {"unified_memory", caps.unified_memory},
-          {"weights_in", memory_kinds(device, vk::MemoryKind::device)},
+          {"weights_in", memory_type_text(device, vk::MemoryKind::device)},
           {"n_compute_units", caps.n_compute_units},
           {"kv_segment_rows", engine.kv_segment_rows()},
           {"n_gpu_layers", engine.memory().n_gpu_layers},
