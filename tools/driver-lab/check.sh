@@ -11,7 +11,8 @@ skip() { echo "skipped: $*"; exit 77; }
 [ "$(id -u)" -eq 0 ] || skip "the driver lab needs root"
 [ "$(uname -m)" = x86_64 ] || skip "the driver lab needs x86_64"
 unshare --mount true 2>/dev/null || skip "the driver lab needs to mount /proc in a namespace"
-[ "$(df --output=avail -k "$(dirname "$lab")" | tail -n 1)" -gt 4000000 ] ||
+mkdir -p "$lab"
+[ "$(df --output=avail -k "$lab" | tail -n 1)" -gt 4000000 ] ||
   skip "the driver lab needs 4 GB of disk"
 timeout 1200 ./setup.sh "$lab" || skip "the driver lab could not be set up (no network?)"
 exec ./run.py --lab "$lab" --build "$build" --devices vega10,navi31,kbl,lnl,turing

@@ -23,7 +23,7 @@ inside() {
 
 bootstrap() {  # folder, Debian release
   [ -e "$lab/$1/etc/apt/apt.conf.d/10lab" ] && return
-  rm -rf "${lab:?}/$1"
+  rm -rf --one-file-system "${lab:?}/$1"
   debootstrap --variant=minbase "$2" "$lab/$1"
   printf '%s\n' 'Acquire::Check-Valid-Until "false";' 'APT::Install-Recommends "false";' \
     'Acquire::Retries "3";' >"$lab/$1/etc/apt/apt.conf.d/10lab"
@@ -45,7 +45,7 @@ build_intel_shim() {
     -Dshader-cache=disabled --buildtype=release &&
     ninja -C b src/intel/tools/libintel_noop_drm_shim.so'
   cp "$lab"/old/opt/mesa-*/b/src/intel/tools/$shim "$lab/new/usr/lib/x86_64-linux-gnu"
-  rm -rf "$lab"/old/opt/mesa-*
+  rm -rf --one-file-system "$lab"/old/opt/mesa-*
 }
 
 install_drivers() {
