@@ -14,3 +14,7 @@ if(EXISTS /usr/lib/chromium/vk_swiftshader_icd.json)
   set(KIMBERLITE_DRIVER_swiftshader VK_ICD_FILENAMES=/usr/lib/chromium/vk_swiftshader_icd.json)
   list(APPEND KIMBERLITE_DRIVERS swiftshader)
 endif()
+# Newer validation layers look into shaders only when they are told to; without, no hazard shows.
+foreach(driver ${KIMBERLITE_DRIVERS})
+  list(PREPEND KIMBERLITE_DRIVER_${driver} VK_LAYER_SYNCVAL_SHADER_ACCESSES_HEURISTIC=1)
+endforeach()

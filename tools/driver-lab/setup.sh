@@ -51,7 +51,7 @@ build_intel_shim() {
 install_drivers() {
   [ -e "$lab/new/usr/share/vulkan/icd.d/radeon_icd.json" ] && return
   inside new sh -c 'apt-get update && apt-get install -y mesa-vulkan-drivers mesa-drm-shim \
-    libvulkan1'
+    libvulkan1 vulkan-validationlayers'
 }
 
 setup() {
