@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "vk/matrix_shape.hpp"
+
 namespace kimberlite::vk {
 
 /// How shaders read big read-only data (weights, KV cache): in units of 16 bytes.
@@ -29,8 +31,11 @@ struct Caps {
   bool is_cpu = false;               // a software driver: no shared memory, no barriers in kernels
   bool unified_memory = false;       // device-local memory is host-visible as well
   bool has_float16 = false;
-  bool has_int8_dot = false;     // accelerated packed 4x8 bit signed dot product
-  uint32_t n_compute_units = 1;  // how many workgroups of 256 keep the device busy (estimate)
+  bool has_int8_dot = false;          // accelerated packed 4x8 bit signed dot product
+  MatrixShape int8_matrix;            // of cooperative matrices with int8 factors; m 0: none
+  uint32_t matrix_subgroup_size = 0;  // that their pipelines ask for
+  uint32_t matrix_columns = 0;        // of a tile of theirs at most
+  uint32_t n_compute_units = 1;       // how many workgroups of 256 keep the device busy (estimate)
 
   /// The most bytes that one wide read-only binding may span.
   [[nodiscard]] uint64_t max_wide_bytes() const {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "vk/cooperative_matrix.hpp"
 #include "vk/handle.hpp"
 #include "vk/vulkan_query.hpp"
 
@@ -38,6 +39,7 @@ struct FeatureChain {
   VkPhysicalDeviceVulkan13Features v13 = vk_info<VkPhysicalDeviceVulkan13Features>(
       VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_FEATURES);
 
+  cooperative_matrix::Features matrix;
   VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR statistics =
       vk_info<VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR>(
           VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_EXECUTABLE_PROPERTIES_FEATURES_KHR);
@@ -49,6 +51,11 @@ struct FeatureChain {
     v12.pNext = &v13;
     if (plan.pipeline_statistics) v13.pNext = &statistics;
     statistics.pipelineExecutableInfo = VK_TRUE;
+    if (wanted.cooperative_matrix) {
+      matrix.pNext = v13.pNext;
+      v13.pNext = &matrix;
+    }
+    matrix.cooperativeMatrix = VK_TRUE;
     all.features.shaderInt16 = wanted.int16;
     all.features.shaderInt64 = wanted.int64;
     v11.storageBuffer16BitAccess = wanted.storage_16bit;

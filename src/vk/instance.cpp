@@ -146,7 +146,8 @@ Result<std::unique_ptr<Instance>> Instance::make(const InstanceOptions& options)
   KL_VK(vkEnumeratePhysicalDevices(state.instance, &n, nullptr));
   state.devices.resize(n);
   KL_VK(vkEnumeratePhysicalDevices(state.instance, &n, state.devices.data()));
-  for (VkPhysicalDevice device : state.devices) state.snapshots.push_back(take_snapshot(device));
+  for (VkPhysicalDevice device : state.devices)
+    state.snapshots.push_back(take_snapshot(state.instance, device));
   return result;
 }
 

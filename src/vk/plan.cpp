@@ -146,6 +146,28 @@ Status pick_queue_family(const DeviceSnapshot& device, DevicePlan& plan) {
   return {};
 }
 
+/// The shape that takes most elements at a time and of which panels of 64 rows and blocks of 32
+/// elements are whole numbers.
+void pick_matrix(const DeviceSnapshot& device, DevicePlan& plan) {
+  DeviceFeatures& features = plan.features;
+  const bool usable = features.cooperative_matrix && features.vulkan_memory_model &&
+                      features.int8 && plan.full_subgroups;
+  Caps& caps = plan.caps;
+  caps.int8_matrix = {};
+  const auto n_products = [](const MatrixShape& s) { return uint64_t{s.m} * s.n * s.k; };
+  for (const MatrixShape& shape : device.int8_matrices) {
+    const bool fits = shape.m >= 8 && 64 % shape.m == 0 && shape.n >= 8 && 32 % shape.n == 0 &&
+                      shape.k >= 8 && 32 % shape.k == 0;
+    if (!usable || !fits || n_products(shape) <= n_products(caps.int8_matrix)) continue;
+    caps.int8_matrix = shape;
+  }
+  features.cooperative_matrix = caps.int8_matrix.m != 0;
+  caps.matrix_subgroup_size = matrix_subgroup_size(device, caps);
+  // 64 rows of as many columns as lanes: 64 accumulators a lane.
+  const uint32_t n = std::max(1u, caps.int8_matrix.n);
+  caps.matrix_columns = caps.matrix_subgroup_size / n * n;
+}
+
 void pick_features(const DeviceSnapshot& device, const PlanOptions& options, DevicePlan& plan) {
   plan.features = device.features;
   if (options.portable_only) {
@@ -155,8 +177,12 @@ void pick_features(const DeviceSnapshot& device, const PlanOptions& options, Dev
     plan.features = floor;
   }
   // Listed for the report on a device; no variant uses them, so they are not enabled.
-  plan.features.cooperative_matrix = plan.features.nv_cooperative_matrix2 = false;
+  plan.features.nv_cooperative_matrix2 = false;
   plan.features.descriptor_indexing = false;
+  pick_matrix(device, plan);
+  if (plan.features.cooperative_matrix) {
+    plan.extensions.emplace_back("VK_KHR_cooperative_matrix");
+  }
   if (plan.features.memory_budget) plan.extensions.emplace_back("VK_EXT_memory_budget");
   if (plan.features.external_memory_host)
     plan.extensions.emplace_back("VK_EXT_external_memory_host");

@@ -75,6 +75,13 @@ void visit(Visitor& field, DeviceFeatures& facts) {
 }
 
 template <typename Visitor>
+void visit(Visitor& field, MatrixShape& facts) {
+  field("m", facts.m);
+  field("n", facts.n);
+  field("k", facts.k);
+}
+
+template <typename Visitor>
 void visit(Visitor& field, HeapFacts& facts) {
   field("n_bytes", facts.n_bytes);
   field("device_local", facts.device_local);
@@ -116,6 +123,7 @@ void visit(Visitor& field, DeviceSnapshot& facts) {
   field("limits", facts.limits);
   field("subgroup", facts.subgroup);
   field("features", facts.features);
+  field("int8_matrices", facts.int8_matrices);
   field("heaps", facts.heaps);
   field("memory_types", facts.memory_types);
   field("queue_families", facts.queue_families);

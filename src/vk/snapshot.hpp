@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/result.hpp"
+#include "vk/matrix_shape.hpp"
 
 namespace kimberlite::vk {
 
@@ -60,7 +61,7 @@ struct DeviceFeatures {
   bool integer_dot = false;                 // shaderIntegerDotProduct
   bool dot_4x8_signed_accelerated = false;  // packed 4x8 bit, both operands signed
   bool dot_4x8_mixed_accelerated = false;   // packed 4x8 bit, mixed signedness
-  bool cooperative_matrix = false;          // VK_KHR_cooperative_matrix is listed
+  bool cooperative_matrix = false;          // cooperativeMatrix
   bool nv_cooperative_matrix2 = false;      // VK_NV_cooperative_matrix2 is listed
   bool memory_budget = false;               // VK_EXT_memory_budget is listed
   bool external_memory_host = false;        // VK_EXT_external_memory_host is listed
@@ -104,6 +105,7 @@ struct DeviceSnapshot {
   DeviceLimits limits;
   SubgroupFacts subgroup;
   DeviceFeatures features;
+  std::vector<MatrixShape> int8_matrices;  // without saturation
   std::vector<HeapFacts> heaps;
   std::vector<MemoryTypeFacts> memory_types;
   std::vector<QueueFamilyFacts> queue_families;

@@ -152,6 +152,11 @@ uint32_t register_words(const DeviceSnapshot& snapshot, uint32_t subgroup_size) 
   return n_words / subgroup_size;
 }
 
+uint32_t matrix_subgroup_size(const DeviceSnapshot& snapshot, const Caps& caps) {
+  // XMX works for the narrowest subgroups alone: 8 lanes, 16 since Xe2.
+  return snapshot.vendor_id == kIntel ? caps.min_subgroup_size : caps.subgroup_size;
+}
+
 uint32_t max_loop_rounds(const DeviceSnapshot& snapshot) {
   // gallivm counts down from LP_MAX_TGSI_LOOP_ITERATIONS at the end of every round of every loop.
   return snapshot.driver_id == VK_DRIVER_ID_MESA_LLVMPIPE ? 65535 : UINT32_MAX;

@@ -6,6 +6,7 @@
 #include <span>
 #include <string_view>
 
+#include "vk/caps.hpp"
 #include "vk/snapshot.hpp"
 
 namespace kimberlite::vk {
@@ -21,6 +22,9 @@ bool prefers_texel_loads(const DeviceSnapshot& snapshot);
 
 /// Caps::register_words.
 uint32_t register_words(const DeviceSnapshot& snapshot, uint32_t subgroup_size);
+
+/// Caps::matrix_subgroup_size.
+uint32_t matrix_subgroup_size(const DeviceSnapshot& snapshot, const Caps& caps);
 
 /// Caps::max_loop_rounds.
 uint32_t max_loop_rounds(const DeviceSnapshot& snapshot);

@@ -5,6 +5,7 @@
 #include <span>
 #include <thread>
 
+#include "vk/cooperative_matrix.hpp"
 #include "vk/handle.hpp"
 
 namespace kimberlite::vk {
@@ -134,6 +135,12 @@ void read_features(VkPhysicalDevice device, DeviceSnapshot& snapshot) {
     v11.pNext = &v12;
   }
   if (snapshot.api_version >= VK_API_VERSION_1_3) v12.pNext = &v13;
+  // Listed by drivers for GPUs that do not have it: the bit tells.
+  cooperative_matrix::Features matrix;
+  if (snapshot.has_extension(cooperative_matrix::kExtension)) {
+    matrix.pNext = all.pNext;
+    all.pNext = &matrix;
+  }
   vkGetPhysicalDeviceFeatures2(device, &all);
 
   DeviceFeatures& to = snapshot.features;
@@ -153,8 +160,28 @@ void read_features(VkPhysicalDevice device, DeviceSnapshot& snapshot) {
   to.synchronization2 = v13.synchronization2 != 0;
   to.maintenance4 = v13.maintenance4 != 0;
   to.integer_dot = v13.shaderIntegerDotProduct != 0;
+  to.cooperative_matrix = matrix.cooperativeMatrix != 0;
   snapshot.subgroup.size_control = v13.subgroupSizeControl != 0;
   snapshot.subgroup.full_subgroups = v13.computeFullSubgroups != 0;
+}
+
+void read_matrices(VkPhysicalDevice device, VkInstance instance, DeviceSnapshot& snapshot) {
+  namespace cm = cooperative_matrix;
+  if (!snapshot.features.cooperative_matrix) return;
+  const auto get =
+      reinterpret_cast<cm::GetProperties>(vkGetInstanceProcAddr(instance, cm::kGetProperties));
+  if (get == nullptr) return;
+  uint32_t n = 0;
+  if (get(device, &n, nullptr) != VK_SUCCESS) return;
+  std::vector<cm::Properties> all(n);
+  if (get(device, &n, all.data()) < VK_SUCCESS) return;
+  all.resize(n);
+  for (const cm::Properties& one : all) {
+    const bool is_int8 = one.AType == cm::kSint8 && one.BType == cm::kSint8 &&
+                         one.CType == cm::kSint32 && one.ResultType == cm::kSint32;
+    if (!is_int8 || one.scope != cm::kSubgroup || one.saturatingAccumulation != 0) continue;
+    snapshot.int8_matrices.push_back({one.MSize, one.NSize, one.KSize});
+  }
 }
 
 void read_memory(VkPhysicalDevice device, DeviceSnapshot& snapshot) {
@@ -197,7 +224,7 @@ void read_queues(VkPhysicalDevice device, DeviceSnapshot& snapshot) {
 
 }  // namespace
 
-DeviceSnapshot take_snapshot(VkPhysicalDevice device) {
+DeviceSnapshot take_snapshot(VkInstance instance, VkPhysicalDevice device) {
   VkPhysicalDeviceProperties basic{};
   vkGetPhysicalDeviceProperties(device, &basic);
   DeviceSnapshot snapshot;
@@ -209,13 +236,13 @@ DeviceSnapshot take_snapshot(VkPhysicalDevice device) {
   snapshot.driver_version = basic.driverVersion;
   read_extensions(device, snapshot);
   DeviceFeatures& features = snapshot.features;
-  features.cooperative_matrix = snapshot.has_extension("VK_KHR_cooperative_matrix");
   features.nv_cooperative_matrix2 = snapshot.has_extension("VK_NV_cooperative_matrix2");
   features.memory_budget = snapshot.has_extension("VK_EXT_memory_budget");
   features.external_memory_host = snapshot.has_extension("VK_EXT_external_memory_host");
   if (snapshot.api_version < VK_API_VERSION_1_1) return snapshot;  // refused by plan_device anyway
   read_properties(device, snapshot);
   read_features(device, snapshot);
+  read_matrices(device, instance, snapshot);
   read_memory(device, snapshot);
   read_queues(device, snapshot);
   return snapshot;

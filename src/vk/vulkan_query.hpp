@@ -9,7 +9,7 @@ namespace kimberlite::vk {
 
 /// Calls only instance-level functions; cannot fail. A driver below Vulkan 1.1 leaves what it
 /// cannot answer at zero.
-DeviceSnapshot take_snapshot(VkPhysicalDevice device);
+DeviceSnapshot take_snapshot(VkInstance instance, VkPhysicalDevice device);
 
 /// VkResult as its name.
 const char* result_text(VkResult result);

@@ -77,7 +77,7 @@ TEST(Plan, CapsOfEveryDevice) {
 
 TEST(Plan, RegistersOfALane) {
   const auto caps_of = [](const char* name) { return plan_of(load_device(name)).caps; };
-  EXPECT_EQ(caps_of("uhd_620_anv").register_words, 64u);   // 128 of 32 bytes for 16 lanes
+  EXPECT_EQ(caps_of("uhd_620_anv").register_words, 64u);    // 128 of 32 bytes for 16 lanes
   EXPECT_EQ(caps_of("arc_140v_anv").register_words, 128u);  // of 64 bytes since Xe2
   EXPECT_EQ(caps_of("vega10_radv").register_words, 256u);
   EXPECT_EQ(caps_of("uhd_620_anv").min_subgroup_size, 8u);
@@ -131,13 +131,30 @@ TEST(Plan, EnablesOnlyWhatTheDeviceHas) {
   EXPECT_FALSE(swiftshader.features.storage_16bit);
   EXPECT_THAT(swiftshader.extensions, ElementsAre("VK_EXT_external_memory_host"));
   EXPECT_THAT(plan_of(load_device("h100")).extensions,
-              UnorderedElementsAre("VK_EXT_memory_budget", "VK_EXT_external_memory_host"));
+              UnorderedElementsAre("VK_KHR_cooperative_matrix", "VK_EXT_memory_budget",
+                                   "VK_EXT_external_memory_host"));
+}
+
+TEST(Plan, MatricesAreTheLargestThatFitPanelsAndBlocks) {
+  DeviceSnapshot device = load_device("h100");
+  device.int8_matrices = {{16, 8, 32},  {16, 16, 32}, {8, 8, 32},
+                          {16, 16, 64}, {48, 16, 32}, {16, 48, 32}};
+  const DevicePlan plan = plan_of(device);
+  EXPECT_EQ(plan.caps.int8_matrix.m, 16u);
+  EXPECT_EQ(plan.caps.int8_matrix.n, 16u);
+  EXPECT_EQ(plan.caps.int8_matrix.k, 32u);
+  device.int8_matrices = {{16, 16, 64}};
+  EXPECT_FALSE(plan_of(device).features.cooperative_matrix);
+  device = load_device("h100");
+  device.subgroup.full_subgroups = false;
+  EXPECT_EQ(plan_of(device).caps.int8_matrix.m, 0u);
 }
 
 TEST(Plan, PortableOnlyLeavesNothingOptional) {
   const DevicePlan plan = plan_of(load_device("h100"), {.portable_only = true});
   EXPECT_FALSE(plan.caps.has_float16);
   EXPECT_FALSE(plan.caps.has_int8_dot);
+  EXPECT_EQ(plan.caps.int8_matrix.m, 0u);
   EXPECT_FALSE(plan.features.storage_8bit);
   EXPECT_TRUE(plan.features.timeline_semaphore);
   EXPECT_TRUE(plan.extensions.empty());
