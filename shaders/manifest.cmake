@@ -91,6 +91,18 @@ foreach(type F32 F16 BF16 Q8_0 Q4_0 Q4_K Q6_K CODED)
   endforeach()
 endforeach()
 
+# the same with cooperative matrices
+foreach(type Q8_0 Q4_0 Q4_K)
+  string(TOLOWER ${type} name)
+  foreach(texel "" "_texel")
+    set(defines TYPE_${type} INT8)
+    if(texel)
+      list(APPEND defines WIDE_TEXEL)
+    endif()
+    kimberlite_prebuilt(matmul_${name}_int8${texel} SOURCE matmul.comp DEFINES ${defines})
+  endforeach()
+endforeach()
+
 # mixture of experts
 kimberlite_module(expert_route SOURCE expert_route.comp)
 kimberlite_module(expert_tiles SOURCE expert_tiles.comp)
@@ -125,3 +137,4 @@ kimberlite_module(mac_rate SOURCE mac_rate.comp)
 kimberlite_module(mac_rate_pairs SOURCE mac_rate.comp DEFINES PAIRS)
 kimberlite_module(mac_rate_int8 SOURCE mac_rate.comp DEFINES INT8)
 kimberlite_module(mac_rate_int8_dot SOURCE mac_rate.comp DEFINES INT8 HAS_DOT)
+kimberlite_prebuilt(mac_rate_matrix SOURCE mac_rate_matrix.comp)

@@ -50,7 +50,24 @@ layout(binding = 6, std430) writeonly buffer Yq { uint y_q[]; };
 #endif
 #define OUTPUTS_CONSTANT 10
 #include "common/round_rows.glsl"
+#ifdef SPLIT_K
+#define STORE_COLUMNS COLUMNS
+shared float split_sums[SPLITS * ROWS * COLUMNS * LANES];  // [split][g][c][lane]
+float split_sum(uint s, uint c, uint row) {
+  return split_sums[s * (64 * COLUMNS) + (row / LANES * COLUMNS + c) * LANES + row % LANES];
+}
+#endif
 #include "common/panel_store.glsl"
+
+#ifdef SPLIT_K
+void store_panel() {
+  [[unroll]] for (uint i = 0; i < ROWS * COLUMNS; ++i) {
+    split_sums[(split * ROWS * COLUMNS + i) * LANES + lane] = acc[i];
+  }
+  barrier();
+  store_columns(0);
+}
+#endif
 
 void main() {
   find_panel();

@@ -1,6 +1,6 @@
 # Writes OUT, a C++ file with the SPIR-V files named in LIST as arrays and the table of them.
 file(STRINGS ${LIST} spvs)
-list(SORT spvs)
+list(SORT spvs COMPARE FILE_BASENAME)
 set(arrays "")
 set(rows "")
 set(count 0)

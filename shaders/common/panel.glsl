@@ -26,7 +26,7 @@ uint lane;          // 0..LANES-1
 uint split;         // 0..SPLITS-1
 uint first_step;    // of the panel
 uint n_tile;        // columns of the tile that exist
-uint x_row[COLUMNS];  // where each column of the tile starts in x, in units
+uint x_row[COLUMNS];  // x_start of each column of the tile
 uint first_slot;      // EXPERTS: of the tile; else its first column
 
 // Not kept for each column: an array with an index that is not constant lies in memory on NVIDIA.
@@ -35,15 +35,17 @@ uint slot_of(uint c) { return slots[first_slot + min(c, max(n_tile, 1) - 1)]; }
 // The row of y of column c.
 uint y_index(uint c) { return EXPERTS ? slot_of(c) : first_slot + c; }
 
+// Where column c starts in x, in units; columns that do not exist read one that does.
+uint x_start(uint c) {
+  return p.x_units * (EXPERTS ? slot_of(c) / p.slots_per_row : min(first_slot + c, p.n_columns - 1));
+}
+
 // The tile's columns are slots of one expert. Says which panel of the matrix `wanted` of the
 // expert is.
 uint find_expert_tile(uint wanted) {
   const ExpertTile tile = tiles[gl_WorkGroupID.x];
   n_tile = tile.count;
   first_slot = tile.first;
-  [[unroll]] for (uint c = 0; c < COLUMNS; ++c) {
-    x_row[c] = slot_of(c) / p.slots_per_row * p.x_units;
-  }
   // Panels before those of this shard wrap around to numbers that it does not have.
   const uint in_shard = tile.expert * p.expert_panels + wanted - p.first_row / 64;
   panel_exists = wanted < p.expert_panels && in_shard < p.n_panels && n_tile > 0;
@@ -54,9 +56,6 @@ uint find_expert_tile(uint wanted) {
 uint find_column_tile(uint wanted) {
   first_slot = gl_WorkGroupID.x * COLUMNS;
   n_tile = p.n_columns - first_slot;
-  [[unroll]] for (uint c = 0; c < COLUMNS; ++c) {
-    x_row[c] = min(first_slot + c, p.n_columns - 1) * p.x_units;
-  }
   panel_exists = wanted < p.n_panels;
   first_row = p.first_row + wanted * 64;
   return wanted;
@@ -75,6 +74,7 @@ void find_panel() {
   split = 0;
 #endif
   panel = min(EXPERTS ? find_expert_tile(wanted) : find_column_tile(wanted), p.n_panels - 1);
+  [[unroll]] for (uint c = 0; c < COLUMNS; ++c) x_row[c] = x_start(c);
   first_step = panel * p.n_steps;
   lane = gl_LocalInvocationID.x % LANES;
 }

@@ -1,5 +1,5 @@
-// store_panel: acc to y, with the sums of the K splits added first (SPLIT_K), the scale of the
-// matrix and the soft cap.
+// store_panel: acc to y, with the scale of the matrix and the soft cap; with SPLIT_K store_columns,
+// which adds the sums of the K splits first.
 //
 // GATED: the matrix has 32 rows of gate and 32 of up in each panel, and y is gelu_tanh(gate) * up:
 // 32 elements, one block of rounded activations, as OUTPUTS says (round_rows.glsl). Without
@@ -33,27 +33,26 @@ void store_gated_value(uint c, uint r, float value) {
 uint gated_block(uint c) { return y_index(c) * (p.y_stride / 32) + first_row / 64; }
 
 #ifdef SPLIT_K
-// One workgroup is one panel. [split][g][c][lane]
-shared float split_sums[SPLITS * ROWS * COLUMNS * LANES];
-shared vec4 gated_values[GATED ? COLUMNS * 8 : 1];
+// One workgroup is one panel. Includer: STORE_COLUMNS (how many columns are stored at a time) and
+// split_sum(s, c, row): the sum of split s for the c-th of them.
+shared vec4 gated_values[GATED ? STORE_COLUMNS * 8 : 1];
 
 float add_splits(uint c, uint row) {
-  const uint at = (row / LANES * COLUMNS + c) * LANES + row % LANES;
   precise float sum = 0.0;
-  for (uint s = 0; s < SPLITS; ++s) sum += split_sums[s * (64 * COLUMNS) + at];
+  for (uint s = 0; s < SPLITS; ++s) sum += split_sum(s, c, row);
   return sum;
 }
 
 /// A block of gated_values for each 8 invocations, which read all of it.
-void round_gated() {
-  for (uint i = gl_LocalInvocationID.x; i < COLUMNS * 8; i += LANES * SPLITS) {
-    const uint c = i / 8;
+void round_gated(uint first) {
+  for (uint i = gl_LocalInvocationID.x; i < STORE_COLUMNS * 8; i += gl_WorkGroupSize.x) {
+    const uint at = i / 8 * 8, c = first + i / 8;
     float largest = 0.0;
-    [[unroll]] for (uint j = 0; j < 8; ++j) largest = max(largest, max4(gated_values[c * 8 + j]));
+    [[unroll]] for (uint j = 0; j < 8; ++j) largest = max(largest, max4(gated_values[at + j]));
     const float inverse = inverse_scale(largest);
     int sum = 0;
     [[unroll]] for (uint j = 0; j < 8; ++j) {
-      sum += sum4(round_codes(gated_values[c * 8 + j], inverse));
+      sum += sum4(round_codes(gated_values[at + j], inverse));
     }
     if (!in_tile(c)) continue;
     store_codes(gated_block(c), i % 8, round_codes(gated_values[i], inverse));
@@ -61,29 +60,26 @@ void round_gated() {
   }
 }
 
-void store_gated() {
-  for (uint i = gl_LocalInvocationID.x; i < 32 * COLUMNS; i += LANES * SPLITS) {
+void store_gated(uint first) {
+  for (uint i = gl_LocalInvocationID.x; i < 32 * STORE_COLUMNS; i += gl_WorkGroupSize.x) {
     const uint c = i / 32, r = i % 32;
     const float value = gated_value(add_splits(c, r), add_splits(c, r + 32));
-    store_gated_value(c, r, value);
+    store_gated_value(first + c, r, value);
     if (HAS_CODES) gated_values[c * 8 + r / 4][r % 4] = value;
   }
   if (!HAS_CODES) return;
   barrier();
-  round_gated();
+  round_gated(first);
 }
 
-void store_panel() {
-  [[unroll]] for (uint i = 0; i < ROWS * COLUMNS; ++i) {
-    split_sums[(split * ROWS * COLUMNS + i) * LANES + lane] = acc[i];
-  }
-  barrier();
+/// Columns first .. first + STORE_COLUMNS of the tile, whose sums every invocation can read.
+void store_columns(uint first) {
   if (GATED) {
-    store_gated();
+    store_gated(first);
     return;
   }
-  for (uint i = gl_LocalInvocationID.x; i < 64 * COLUMNS; i += LANES * SPLITS) {
-    store_value(i % 64, i / 64, add_splits(i / 64, i % 64));
+  for (uint i = gl_LocalInvocationID.x; i < 64 * STORE_COLUMNS; i += gl_WorkGroupSize.x) {
+    store_value(i % 64, first + i / 64, add_splits(i / 64, i % 64));
   }
 }
 #else

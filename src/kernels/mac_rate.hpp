@@ -1,5 +1,5 @@
 // How many multiply-accumulates a device could do, class by class: the yardstick of products.
-// Shader: mac_rate.comp.
+// Shaders: mac_rate.comp, mac_rate_matrix.comp.
 #pragma once
 
 #include <cstdint>
@@ -20,10 +20,11 @@ extern const graph::KernelDesc kMacRatePairs;
 void add_mac_rate(graph::Graph& graph, LinearClass linear_class, const graph::Tensor& operands,
                   const graph::Tensor& y, uint32_t n_rounds, std::string label);
 
-/// Multiply-accumulates of products that one step of one chain stands for.
-[[nodiscard]] uint64_t macs_per_step(LinearClass linear_class);
+/// Multiply-accumulates of products that one step of one chain of an invocation stands for.
+[[nodiscard]] uint64_t macs_per_step(LinearClass linear_class, const vk::Caps& caps);
 
 /// Those that `n` invocations do in `n_rounds`.
-[[nodiscard]] uint64_t count_macs(LinearClass linear_class, uint64_t n, uint32_t n_rounds);
+[[nodiscard]] uint64_t count_macs(LinearClass linear_class, const vk::Caps& caps, uint64_t n,
+                                  uint32_t n_rounds);
 
 }  // namespace kimberlite::kernels

@@ -33,6 +33,27 @@ bool has_split(const vk::Caps& caps) { return !caps.is_cpu; }
 bool has_dot(const vk::Caps& caps) { return caps.has_int8_dot; }
 bool has_split_dot(const vk::Caps& caps) { return has_split(caps) && has_dot(caps); }
 
+/// Lanes of a part of K: a row for each where two, with eight columns, are more than registers
+/// hold.
+uint32_t split_lanes(const vk::Caps& caps) {
+  return caps.register_words < 256 ? 64 : std::max(32u, caps.subgroup_size);
+}
+uint32_t max_splits(const vk::Caps& caps) {
+  return std::min(256u, caps.max_workgroup_size) / split_lanes(caps);
+}
+
+/// Shared memory of one part of K: shaders/common/matrix_stage.glsl with all factors.
+uint32_t matrix_stage_bytes(const vk::Caps& caps) {
+  const uint32_t n_vectors = 64 + caps.matrix_columns;  // rows, and the most columns
+  return std::max(n_vectors * (48 + 8) + 64 * 4, 64 * caps.int8_matrix.n * 4);
+}
+
+bool has_split_matrix(const vk::Caps& caps) {
+  const uint32_t stored = caps.int8_matrix.n * 128;  // gated_values
+  return has_split_dot(caps) && caps.int8_matrix.m != 0 && caps.matrix_columns != 0 &&
+         max_splits(caps) * matrix_stage_bytes(caps) + stored <= caps.max_shared_bytes;
+}
+
 struct Kernels {
   KernelDesc matvec;
   KernelDesc matmul;
@@ -65,10 +86,13 @@ KL_FLOAT_KERNELS(kQ6_K, "q6_k")
       Variant{"split_dot", "matvec_" module "_split_dot", has_split_dot}, \
       Variant{"panel_dot", "matvec_" module "_panel_dot", has_dot},       \
       Variant{"panel", "matvec_" module}};
-#define KL_DOT_KERNELS(name, layout)                            \
-  KL_DOT_VARIANTS(name, layout)                                 \
-  constexpr Kernels name{describe("matvec_" layout, name##Any), \
-                         describe("matmul_" layout, name##Any)};
+// split_matrix: the products of split_dot, and its bits, by cooperative matrices.
+#define KL_DOT_KERNELS(name, layout)                                                           \
+  KL_DOT_VARIANTS(name, layout)                                                                \
+  constexpr std::array name##Many{Variant{"split_matrix", "matmul_" layout, has_split_matrix}, \
+                                  name##Any[0], name##Any[1], name##Any[2]};                   \
+  constexpr Kernels name{describe("matvec_" layout, name##Any),                                \
+                         describe("matmul_" layout, name##Many)};
 KL_DOT_KERNELS(kQ8_0Int8, "q8_0_int8")
 KL_DOT_KERNELS(kQ4_0Int8, "q4_0_int8")
 KL_DOT_KERNELS(kQ4_KInt8, "q4_k_int8")
@@ -233,6 +257,13 @@ const KernelDesc& find_matmul_kernel(GgmlType type, LinearClass linear_class) {
   return find_kernels(type, linear_class).matmul;
 }
 
+std::vector<uint32_t> PanelShape::constants() const {
+  std::vector<uint32_t> all{workgroup, lanes,  columns, splits, spread, mask_only,
+                            tail,      format, experts, gated,  outputs};
+  if (matrix.m != 0) all.insert(all.end(), {matrix.m, matrix.n, matrix.k});
+  return all;
+}
+
 PanelShape pick_panel_shape(const Variant& variant, const vk::Caps& caps, const PackedMatrix& w,
                             uint64_t n_panels, uint32_t tile_columns) {
   PanelShape shape;
@@ -243,9 +274,14 @@ PanelShape pick_panel_shape(const Variant& variant, const vk::Caps& caps, const 
   shape.format = find_coded_format(w.type).value_or(0);
   shape.gated = w.gated;
   if (variant.name.starts_with("split")) {
-    // A row for each lane where two, with eight columns, are more than the registers hold.
-    shape.lanes = caps.register_words < 256 ? 64 : std::max(32u, caps.subgroup_size);
-    shape.splits = pick_splits(w.n_steps, std::min(256u, caps.max_workgroup_size) / shape.lanes);
+    shape.lanes = split_lanes(caps);
+    shape.splits = pick_splits(w.n_steps, max_splits(caps));
+    if (variant.name == "split_matrix") {
+      shape.matrix = caps.int8_matrix;
+      shape.lanes = shape.subgroup_size = caps.matrix_subgroup_size;
+      shape.workgroup = shape.lanes * shape.splits;
+      return shape;
+    }
     shape.workgroup = shape.lanes * shape.splits;
     // Values of many words beside many columns: narrower subgroups have more registers for a lane.
     const bool many_words = w.linear_class == LinearClass::f32 || find_coded_format(w.type);
@@ -294,8 +330,7 @@ void add_expert_product(graph::Graph& graph, const PackedMatrix& w, uint64_t exp
   KL_CHECK(tiles.slots.dtype == DType::u32 && tiles.slots.shape.rank() == 1, "slots are u32 [n]");
   KL_CHECK(tiles.tiles.dtype == DType::u32 && tiles.tiles.shape.rank() == 2,
            "tiles are u32 [n, 3]");
-  const KernelDesc& kernel = tiles.tile_columns > 1 ? find_matmul_kernel(w.type, w.linear_class)
-                                                    : find_matvec_kernel(w.type, w.linear_class);
+  const KernelDesc& kernel = find_matvec_kernel(w.type, w.linear_class);
   for (const Shard& shard : w.shards) {
     graph::Node node = make_node(
         graph, {kernel, w, x, y, label, tiles.tile_columns, 0, &tiles, expert_rows}, shard);

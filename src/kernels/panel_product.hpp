@@ -23,17 +23,15 @@ struct PanelShape {
   bool experts = false;
   bool gated = false;
   uint32_t outputs = 1;        // of a gated product: shaders/common/outputs.h
+  vk::MatrixShape matrix;      // of variant "split_matrix"
   uint32_t subgroup_size = 0;  // graph::Node::subgroup_size; no constant
 
   [[nodiscard]] uint32_t panels_per_workgroup() const { return workgroup / (lanes * splits); }
-  [[nodiscard]] std::vector<uint32_t> constants() const {
-    return {workgroup, lanes,  columns, splits, spread, mask_only,
-            tail,      format, experts, gated,  outputs};
-  }
+  [[nodiscard]] std::vector<uint32_t> constants() const;
 };
 
-/// The shape for tiles of `tile_columns`, for variants "split", "split_dot", "panel" and
-/// "panel_dot".
+/// The shape for tiles of `tile_columns`, for variants "split_matrix", "split_dot", "split",
+/// "panel_dot" and "panel".
 [[nodiscard]] PanelShape pick_panel_shape(const graph::Variant& variant, const vk::Caps& caps,
                                           const PackedMatrix& w, uint64_t n_panels,
                                           uint32_t tile_columns);

@@ -80,7 +80,7 @@ Result<double> measure_mac_rate(vk::Device& device, vk::PipelineCache& pipelines
   const uint64_t n = std::min(static_cast<uint64_t>(wanted), kMaxInvocations) / kUnitInvocations *
                      kUnitInvocations;
   KL_ASSIGN(const double best, time_macs(device, pipelines, linear_class, n, kRepetitions));
-  return static_cast<double>(kernels::count_macs(linear_class, n, kRounds)) / best;
+  return static_cast<double>(kernels::count_macs(linear_class, caps, n, kRounds)) / best;
 }
 
 }  // namespace kimberlite::runtime

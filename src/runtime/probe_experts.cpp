@@ -6,7 +6,6 @@
 #include <numeric>
 
 #include "kernels/experts.hpp"
-#include "kernels/matmul.hpp"
 #include "kernels/matvec.hpp"
 #include "runtime/probe_checks.hpp"
 #include "runtime/probe_inputs.hpp"
@@ -101,7 +100,8 @@ std::vector<ProbeCheck> expert_checks(ProbeMemory& memory, const vk::Caps& caps,
     std::vector<reference::Expected> expected{slots.rows};
     if (gated) expected = expect_rows(caps, slots.rows, y_width);
     expected.push_back(slots.weights);
-    return ProbeCheck{fmt::format("{}experts {}", gated ? "gated " : "", kernel.name),
+    return ProbeCheck{fmt::format("{}experts {}{}", gated ? "gated " : "", kernel.name,
+                                  n == kPrefillColumns ? " in tiles" : ""),
                       &kernel,
                       kind,
                       n,
@@ -113,7 +113,7 @@ std::vector<ProbeCheck> expert_checks(ProbeMemory& memory, const vk::Caps& caps,
       make_check(kernels::matvec_kernel(kind.type, kind.linear_class), kDecodeColumns));
   checks.back().passes = make_sweep(make_pass);
   checks.push_back(
-      make_check(kernels::matmul_kernel(kind.type, kind.linear_class), kPrefillColumns));
+      make_check(kernels::matvec_kernel(kind.type, kind.linear_class), kPrefillColumns));
   checks.back().passes = {make_pass(0, kPrefillColumns)};
   return checks;
 }

@@ -12,7 +12,7 @@ import repo
 
 PART = re.compile(r"\bpart of `(\w+)`")
 ROW = re.compile(r"^\|\s*`?(?!kernel\b)([a-z]\w*)`?\s*\|(.*)$", re.M)
-SOURCE = re.compile(r"^\s*kimberlite_module\(\s*\S+\s+SOURCE\s+(\S+?\.comp)", re.M)
+SOURCE = re.compile(r"^\s*kimberlite_(?:module|prebuilt)\(\s*\S+\s+SOURCE\s+(\S+?\.comp)", re.M)
 CATALOGUE, MANIFEST = "shaders/README.md", "shaders/manifest.cmake"
 
 

@@ -1,15 +1,15 @@
 # Checks of the repository itself; they need python3 and nothing else.
 find_program(PYTHON3 python3)
 if(PYTHON3)
-  foreach(check layers sizes catalogue tree)
+  set(checks layers sizes catalogue tree prebuilt)
+  foreach(check IN LISTS checks)
     add_test(NAME house.${check}
              COMMAND ${PYTHON3} ${CMAKE_CURRENT_LIST_DIR}/check_${check}.py ${PROJECT_SOURCE_DIR})
   endforeach()
   add_test(NAME house.self_test COMMAND ${PYTHON3} ${CMAKE_CURRENT_LIST_DIR}/self_test.py)
-  set_tests_properties(house.layers house.sizes house.catalogue house.tree house.self_test
-                       PROPERTIES LABELS cpu)
-  set_property(TEST house.layers house.sizes house.catalogue house.tree house.self_test
-               PROPERTY ENVIRONMENT PYTHONDONTWRITEBYTECODE=1)
+  list(TRANSFORM checks PREPEND house. OUTPUT_VARIABLE tests)
+  set_tests_properties(${tests} house.self_test PROPERTIES
+                       LABELS cpu ENVIRONMENT PYTHONDONTWRITEBYTECODE=1)
 endif()
 
 # The Windows build and the cpu tier under Wine; skipped where the cross compiler is missing.

@@ -1,11 +1,14 @@
 """The house checks find what they are there for: each planted violation, and nothing in a clean tree."""
 
+import hashlib
+import json
 import os
 import tempfile
 import unittest
 
 import check_catalogue
 import check_layers
+import check_prebuilt
 import check_sizes
 import check_tree
 
@@ -55,7 +58,8 @@ class HouseTest(unittest.TestCase):
         for check in (check_layers.check_links, check_layers.check_includes,
                       check_layers.check_os, check_sizes.check_files, check_sizes.check_functions,
                       check_sizes.check_bytes, check_catalogue.check_catalogue,
-                      check_catalogue.check_manifest, check_tree.check_top_level,
+                      check_catalogue.check_manifest, check_prebuilt.check_prebuilt,
+                      check_tree.check_top_level,
                       check_tree.check_documents, check_tree.check_machine_paths):
             self.assertEqual(self.problems(check, {}), [], check.__name__)
 
@@ -124,6 +128,27 @@ class HouseTest(unittest.TestCase):
         self.finds(check_catalogue.check_manifest,
                    {"shaders/manifest.cmake": "kimberlite_module(norm SOURCE norm.comp)\n"
                                               "kimberlite_module(a SOURCE a.comp)\n"}, "a.comp")
+
+    def test_prebuilt(self):
+        check, folder = check_prebuilt.check_prebuilt, "shaders/prebuilt/"
+        with tempfile.TemporaryDirectory() as root:
+            os.makedirs(os.path.join(root, "shaders/common"))
+            for name, text in (("a.comp", '#include "common/a.glsl"'), ("common/a.glsl", "x"),
+                               ("manifest.cmake", "kimberlite_prebuilt(a SOURCE a.comp)")):
+                with open(os.path.join(root, "shaders", name), "w", encoding="utf-8") as file:
+                    file.write(text)
+            sources = check_prebuilt.prebuild.digest_sources(root, "a.comp", [])
+        tree = {"shaders/a.comp": '#include "common/a.glsl"', "shaders/common/a.glsl": "x",
+                "shaders/manifest.cmake": "kimberlite_prebuilt(a SOURCE a.comp)",
+                folder + "a.spv": "spirv", folder + "prebuilt.json": json.dumps({"modules": {"a": {
+                    "sources": sources, "spirv": hashlib.sha256(b"spirv").hexdigest()}}})}
+        self.assertEqual(self.problems(check, tree), [])
+        self.finds(check, {**tree, "shaders/common/a.glsl": "y"}, "a.spv: sources")
+        self.finds(check, {**tree, folder + "a.spv": "other"}, "a.spv: spirv")
+        self.finds(check, {**tree, folder + "a.spv": None}, "is missing")
+        self.finds(check, {**tree, folder + "b.spv": ""}, "b.spv: shaders/manifest.cmake has no")
+        self.finds(check, {**tree, "shaders/manifest.cmake":
+                           "kimberlite_prebuilt(a SOURCE a.comp DEFINES B)"}, "a.spv: sources")
 
     def test_tree(self):
         check = check_tree.check_top_level

@@ -31,10 +31,10 @@ Value expected(uint32_t i, uint32_t n_rounds, Start start, Value b, Mac mac) {
 class MacRateTest : public testing::GpuTest {
  protected:
   std::vector<uint32_t> run_class(LinearClass linear_class, uint32_t a, uint32_t b,
-                                  uint32_t n_rounds, const graph::VariantPolicy& policy) {
+                                  uint32_t n_rounds, const graph::VariantPolicy* policy) {
     const Tensor operands = upload(std::vector<uint32_t>{a, b}, Shape{2});
     const Tensor y = poisoned(DType::u32, Shape{kInvocations});
-    Graph graph(caps_, &policy);
+    Graph graph(caps_, policy);
     add_mac_rate(graph, linear_class, operands, y, n_rounds, "mac_rate");
     run(graph);
     return download_u32(y);
@@ -52,7 +52,7 @@ TEST_F(MacRateTest, FloatsMatchDoublePrecision) {
   for_each_variant(kMacRate, [&](const graph::VariantPolicy& policy) {
     for (const uint32_t n_rounds : {0u, 1u, 3u}) {
       const std::vector<uint32_t> y = run_class(LinearClass::f32, std::bit_cast<uint32_t>(kA),
-                                                std::bit_cast<uint32_t>(kB), n_rounds, policy);
+                                                std::bit_cast<uint32_t>(kB), n_rounds, &policy);
       for (uint32_t i = 0; i < kInvocations; ++i) {
         ASSERT_NEAR(std::bit_cast<float>(y[i]), expected(i, n_rounds, start, double{kB}, mac),
                     64 * 0x1p-22)
@@ -77,7 +77,9 @@ TEST_F(MacRateTest, IntegersAreExact) {
   for (const LinearClass linear_class : {LinearClass::int8_dot, LinearClass::int8_swar}) {
     const bool is_dot = linear_class == LinearClass::int8_dot;
     for_each_variant(mac_rate_kernel(linear_class), [&](const graph::VariantPolicy& policy) {
-      const std::vector<uint32_t> y = run_class(linear_class, kA, kB, 2, policy);
+      const auto& variant = graph::pick_variant(mac_rate_kernel(linear_class), caps_, &policy);
+      if (variant.name == "matrix") return;  // has other steps
+      const std::vector<uint32_t> y = run_class(linear_class, kA, kB, 2, &policy);
       for (uint32_t i = 0; i < kInvocations; ++i) {
         ASSERT_EQ(y[i],
                   is_dot ? expected(i, 2, start, kB, dot) : expected(i, 2, start, kB, multiply))
@@ -87,11 +89,28 @@ TEST_F(MacRateTest, IntegersAreExact) {
   }
 }
 
+TEST_F(MacRateTest, MatricesAreExact) {
+  if (caps_.int8_matrix.m == 0) GTEST_SKIP() << "no cooperative matrices of int8";
+  caps_.is_cpu = false;
+  constexpr uint32_t kA = 0x123456f7, kB = 0x01020364;  // first bytes -9 and 100
+  const auto y = run_class(LinearClass::int8_dot, kA, kB, 3, nullptr);
+  const auto added = -9 * 100 * static_cast<int32_t>(caps_.int8_matrix.k);
+  int32_t expected = 0;
+  for (uint32_t k = 0; k < shaders::kMacChains; ++k) {
+    expected += static_cast<int32_t>(k) + 3 * static_cast<int32_t>(shaders::kMacUnrolled) * added;
+  }
+  for (const uint32_t value : y) ASSERT_EQ(static_cast<int32_t>(value), expected);
+}
+
 TEST(MacRate, CountsWhatProductsDo) {
   constexpr uint64_t kSteps = uint64_t{shaders::kMacUnrolled} * shaders::kMacChains;
-  EXPECT_EQ(count_macs(LinearClass::f32, 64, 3), 64 * 3 * kSteps);
-  EXPECT_EQ(count_macs(LinearClass::int8_swar, 64, 3), 2 * 64 * 3 * kSteps);
-  EXPECT_EQ(count_macs(LinearClass::int8_dot, 64, 3), 4 * 64 * 3 * kSteps);
+  vk::Caps caps;
+  EXPECT_EQ(count_macs(LinearClass::f32, caps, 64, 3), 64 * 3 * kSteps);
+  EXPECT_EQ(count_macs(LinearClass::int8_swar, caps, 64, 3), 2 * 64 * 3 * kSteps);
+  EXPECT_EQ(count_macs(LinearClass::int8_dot, caps, 64, 3), 4 * 64 * 3 * kSteps);
+  caps.int8_matrix = {16, 8, 32};
+  caps.matrix_subgroup_size = 32;
+  EXPECT_EQ(count_macs(LinearClass::int8_dot, caps, 64, 3), 128 * 64 * 3 * kSteps);
 }
 
 }  // namespace

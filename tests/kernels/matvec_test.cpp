@@ -6,7 +6,6 @@
 #include "kernels/quant_act.hpp"
 #include "kernels/reference.hpp"
 #include "kernels/registry.hpp"
-#include "shaders/modules.hpp"
 
 namespace kimberlite::kernels {
 namespace {
@@ -326,30 +325,6 @@ TEST_F(MatvecTest, ToleranceSeesASwappedScale) {
   for (uint64_t row = 0; row < 2; ++row) {
     EXPECT_GT(std::abs(y[row] - oracle.y[row]), 10 * oracle.tolerance[row]);
   }
-}
-
-// A driver may contract a * b + c unless the module forbids it, and then columns would differ by
-// the shape of the tile.
-TEST(MatvecModules, ForbidContraction) {
-  constexpr uint32_t kDecorate = 71;
-  constexpr uint32_t kNoContraction = 42;
-  size_t n_checked = 0;
-  for (const shaders::Module& module : shaders::modules()) {
-    if (!module.name.starts_with("matvec_")) continue;
-    std::vector<bool> decorated(module.words[3]);
-    for (size_t i = 5; i < module.words.size(); i += module.words[i] >> 16) {
-      const uint32_t op = module.words[i] & 0xffff;
-      if (op == kDecorate && module.words[i + 2] == kNoContraction) {
-        decorated[module.words[i + 1]] = true;
-      }
-      const bool rounds = op == 129 || op == 131 || op == 133;  // FAdd, FSub, FMul
-      if (!rounds) continue;
-      ++n_checked;
-      EXPECT_TRUE(decorated[module.words[i + 2]])
-          << module.name << " op " << op << " at word " << i;
-    }
-  }
-  EXPECT_GT(n_checked, 100u);
 }
 
 }  // namespace

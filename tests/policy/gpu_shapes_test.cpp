@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "kernels/attention.hpp"
+#include "kernels/matmul.hpp"
 #include "kernels/matvec.hpp"
 #include "kernels/panel_product.hpp"
 #include "plan/devices.hpp"
@@ -76,6 +77,54 @@ TEST(GpuShapes, Products) {
     EXPECT_LE(splits * kPanelRows * columns * sizeof(float), caps.max_shared_bytes);
     // A subgroup has lanes of one split.
     EXPECT_EQ(lanes % (subgroup_size != 0 ? subgroup_size : caps.subgroup_size), 0u);
+  }
+}
+
+struct Matrices {
+  const char* device;
+  vk::MatrixShape shape;  // m 0: prompts are products of decode
+  uint32_t columns;
+  uint32_t workgroup;
+};
+
+constexpr Matrices kMatrices[] = {
+    {"rtx_4070_laptop", {16, 16, 32}, 32, 256},
+    {"h100", {16, 16, 32}, 32, 256},
+    {"rx_7800_xt_radv", {16, 16, 16}, 32, 256},
+    {"radeon_780m_radv", {16, 16, 16}, 32, 256},
+    // Matrix units of Intel work for its narrowest subgroups.
+    {"arc_a770_anv", {8, 8, 32}, 8, 32},
+    {"arc_140v_anv", {8, 16, 32}, 16, 64},
+    {"vega10_radv", {}, 0, 0},
+    {"uhd_620_anv", {}, 0, 0},
+    {"iris_xe_windows", {}, 0, 0},
+    {"lavapipe", {}, 0, 0},
+    {"swiftshader", {}, 0, 0},
+};
+
+TEST(GpuShapes, Matrices) {
+  constexpr uint64_t kWidth = 3840;
+  for (const auto& [device, matrix, columns, workgroup] : kMatrices) {
+    SCOPED_TRACE(device);
+    const vk::Caps caps = caps_of(device);
+    EXPECT_EQ(caps.int8_matrix.m, matrix.m);
+    EXPECT_EQ(caps.int8_matrix.n, matrix.n);
+    EXPECT_EQ(caps.int8_matrix.k, matrix.k);
+    for (const GgmlType type : {GgmlType::q4_0, GgmlType::q8_0, GgmlType::q4_k}) {
+      const auto linear_class = pick_linear_class(type, kWidth, kWidth, caps, /*precise=*/false);
+      const graph::Variant& many = graph::pick_variant(matmul_kernel(type, linear_class), caps);
+      const graph::Variant& few = graph::pick_variant(matvec_kernel(type, linear_class), caps);
+      EXPECT_EQ(many.name == "split_matrix", matrix.m != 0) << many.name;
+      if (many.name != "split_matrix") continue;
+      EXPECT_EQ(caps.matrix_columns, columns);
+      const PackedLayout layout = plan_packed(type, kWidth, kWidth, caps, linear_class);
+      const PackedMatrix w{type, linear_class, kWidth, kWidth, layout.n_steps, {}};
+      const PanelShape shape = pick_panel_shape(many, caps, w, kWidth / kPanelRows, columns);
+      EXPECT_EQ(shape.workgroup, workgroup);
+      EXPECT_EQ(shape.subgroup_size, shape.lanes);
+      // The bits of decode: its parts of K.
+      EXPECT_EQ(shape.splits, pick_panel_shape(few, caps, w, kWidth / kPanelRows, 1).splits);
+    }
   }
 }
 

@@ -15,4 +15,4 @@ mkdir -p "$lab"
 [ "$(df --output=avail -k "$lab" | tail -n 1)" -gt 4000000 ] ||
   skip "the driver lab needs 4 GB of disk"
 timeout 1200 ./setup.sh "$lab" || skip "the driver lab could not be set up (no network?)"
-exec ./run.py --lab "$lab" --build "$build" --devices vega10,navi31,kbl,lnl,turing
+exec ./run.py --lab "$lab" --build "$build" --devices vega10,navi31,kbl,dg2,lnl,turing

@@ -11,6 +11,7 @@ listing, waits included.
 
 import collections
 import json
+import math
 import pathlib
 import re
 import sys
@@ -24,6 +25,10 @@ INSTRUCTIONS = {"amd": re.compile(r"^\t\w"), "intel": re.compile(r"^(\([Wf]\S*\)
                 "nvidia": re.compile(r"// delay=")}
 DOTS = {"amd": re.compile(r"\bv_dot4"), "intel": re.compile(r"\bdp4a\b"),
         "nvidia": re.compile(r"\bidp4\b")}
+# Products of a subgroup: the groups multiply to their number.
+MATRICES = {"amd": (re.compile(r"\bv_wmma_i32_(\d+)x(\d+)x(\d+)"), 1),
+            "intel": (re.compile(r"\bdpas\.(8)x(8) \((\d+)"), 4),
+            "nvidia": (re.compile(r"\bimma\.m(\d+)n(\d+)k(\d+)"), 1)}
 # A line may have two (v_dual_fmac_f32).
 FMAS = {"amd": re.compile(r"\bv_(?:dual_)?(?:fma|mac|mad)\w*_f32"),
         "intel": re.compile(r"\bmad\b"), "nvidia": re.compile(r"\bffma\b")}
@@ -68,31 +73,39 @@ def loops_of_blocks(lines):
     return loops
 
 
+def products_of_lane(vendor, variant, lanes, line):
+    if variant == "split":
+        return len(FMAS[vendor].findall(line))
+    if variant == "split_dot":
+        return 4 * len(DOTS[vendor].findall(line))
+    pattern, factor = MATRICES[vendor]
+    match = pattern.search(line)
+    return factor * math.prod(map(int, match.groups())) // lanes if match else 0
+
+
 def per_weight(vendor, name, constants, lines):
     """Instructions of the main loop for each weight and column; None if its rounds are unknown."""
-    kind, int8 = re.match(r"matvec_(q\d_\w)(_int8)?:", name).groups()
-    rows, columns = 64 // constants[1], constants[2]
-    n_products = STEPS[kind] * rows * columns  # of a round of the outer loop
-    dots, fmas = DOTS[vendor], FMAS[vendor]
+    kind, variant = re.match(r"mat\w+?_(q\d_[0k])(?:_int8)?:(\w+)", name).groups()
+    lanes, columns = constants[1:3]
+    n_products = STEPS[kind] * (64 // lanes) * columns  # of a round of the outer loop
 
     def count(loop):
         """instructions, products"""
         chosen = [lines[i] for i in loop]
         return (sum(bool(INSTRUCTIONS[vendor].search(line)) for line in chosen),
-                sum(4 * len(dots.findall(line)) if int8 else len(fmas.findall(line))
-                    for line in chosen))
+                sum(products_of_lane(vendor, variant, lanes, line) for line in chosen))
 
     loops = loops_of_blocks(lines) if vendor == "nvidia" else loops_in_one_piece(vendor, lines)
     main = max(loops, key=lambda loop: (count(loop)[1], len(loop)))
-    within = [loop for loop in loops if loop < main and count(loop)[1]]
-    if len(within) > 1:
+    within = [loop for loop in loops if loop < main]
+    if len(within) > 1 or not all(count(loop)[1] for loop in within):
         return None
     inner = count(within[0]) if within else (0, 0)
     outer = [all - part for all, part in zip(count(main), inner)]
     rounds = round((n_products - outer[1]) / inner[1]) if within else 0
     products = outer[1] + rounds * inner[1]
     # Scales are multiplied as well, but not by dot products.
-    if not n_products <= products <= n_products * (1 if int8 else 1.25):
+    if not n_products <= products <= n_products * (1.25 if variant == "split" else 1):
         return None
     return (outer[0] + rounds * inner[0]) / n_products
 
@@ -105,21 +118,23 @@ def main():
         vendor = BY_NAME[device].vendor
         for model, pipelines in models.items():
             for i, (name, constants) in enumerate(pipelines):
-                if not re.match(r"matvec_(q4_0|q8_0|q4_k|q6_k)(_int8)?:split", name):
-                    continue
-                if constants[8] or constants[9] or constants[2] not in (1, 4, 8):
+                match = re.match(r"mat\w+?_((?:q4_0|q8_0|q4_k|q6_k)(?:_int8)?):split", name)
+                if not match or constants[8] or constants[9]:
                     continue  # experts and gated products have the same loop
                 listing = lab / "listings" / device / model / f"{i:04}.{FILES[vendor]}.txt"
-                key = device, name.split(":")[0].removeprefix("matvec_"), constants[2]
+                columns = "matrices" if "matrix" in name else constants[2]
+                key = device, match.group(1), columns
                 found[key].append(per_weight(vendor, name, constants,
                                              listing.read_text().splitlines()))
-    print("| device | weights | " + " | ".join(f"{n} columns" for n in (1, 4, 8)) + " |")
-    print("|---|---|---|---|---|")
+    print("| device | weights | 1 column | 4 columns | 8 columns | matrices, most columns |")
+    print("|---|---|---|---|---|---|")
     for device, kind in dict.fromkeys(key[:2] for key in found):
         cells = []
-        for n in (1, 4, 8):
+        for n in (1, 4, 8, "matrices"):
             values = found.get((device, kind, n), [None])
-            cells.append("-" if None in values else f"{max(values):.2f}")
+            # Of many columns the least, which is of the widest tile.
+            pick = min if n == "matrices" else max
+            cells.append("-" if None in values else f"{pick(values):.2f}")
         print(f"| {device} | {kind} | " + " | ".join(cells) + " |")
 
 

@@ -49,9 +49,9 @@ build_intel_shim() {
 }
 
 install_drivers() {
-  [ -e "$lab/new/usr/share/vulkan/icd.d/radeon_icd.json" ] && return
+  [ -e "$lab/new/usr/bin/glslc" ] && return
   inside new sh -c 'apt-get update && apt-get install -y mesa-vulkan-drivers mesa-drm-shim \
-    libvulkan1 vulkan-validationlayers'
+    libvulkan1 vulkan-validationlayers glslc spirv-tools'
 }
 
 setup() {
