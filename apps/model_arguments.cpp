@@ -61,6 +61,8 @@ void add_model_options(CLI::App& command, ModelArguments& arguments, bool with_c
       ->option_text("FILE");
   command.add_flag("--no-mmproj", arguments.no_mmproj, "no pictures and no sounds");
   command.add_flag("--precise", arguments.precise, "float32 activations and KV cache");
+  command.add_flag("--autotune,!--no-autotune", arguments.autotune,
+                   "time kernels once, take the fastest: the same tokens [on GPUs]");
   command.add_flag("--validation", arguments.validation, "check all Vulkan calls (slow)");
   command.add_flag("-v,--verbose", arguments.verbose, "device, memory and speeds on stderr");
 }
@@ -110,6 +112,7 @@ Result<std::unique_ptr<Model>> open_model(const ModelArguments& arguments) {
   options.draft_model = arguments.draft_model;
   options.media = !arguments.no_mmproj;
   options.mmproj = arguments.mmproj;
+  options.autotune = arguments.autotune;
   auto layers = gpu_layers(arguments.gpu_layers, *path);
   if (!layers.ok()) return layers.error();
   options.gpu_layers = *layers;

@@ -20,12 +20,14 @@ struct ModelArguments {
   std::string mmproj;
   bool no_mmproj = false;
   bool precise = false;
+  std::optional<bool> autotune;
   bool validation = false;
   bool verbose = false;
 };
 
 /// MODEL or -m, which may be left out (Pebble), --device, --gpu-layers, --kv-type, -md, --no-mtp,
-/// --mmproj, --no-mmproj, --precise, --validation, -v; -c where a context can be chosen.
+/// --mmproj, --no-mmproj, --precise, --autotune, --no-autotune, --validation, -v; -c where a
+/// context can be chosen.
 void add_model_options(CLI::App& command, ModelArguments& arguments, bool with_context = true);
 
 struct SamplingArguments {

@@ -126,7 +126,8 @@ Status Executable::record(vk::Device& device, vk::PipelineCache& pipelines, cons
     }
     record_node(recorder, node, *pipeline, set);
     if (options.timestamps) recorder.timestamp(i + 1);
-    nodes_.push_back({node.label, std::string(node.kernel->name), 0, node.bytes_touched});
+    nodes_.push_back(
+        {node.label, std::string(node.kernel->name), node.work, 0, node.bytes_touched});
     bytes_touched_ += node.bytes_touched;
   }
   if (last == n_nodes) {

@@ -36,6 +36,7 @@ struct ExecutableOptions {
 struct NodeTime {
   std::string label;
   std::string kernel;
+  std::string work;  // Node::work
   double microseconds = 0;
   uint64_t bytes_touched = 0;
 };

@@ -17,6 +17,7 @@ struct Node {
   const KernelDesc* kernel = nullptr;
   const Variant* variant = nullptr;
   std::string label;                // for profiles and messages: "blk.3.attn_q"
+  std::string work;                 // VariantPolicy::choose; "" where there is one way
   std::vector<Tensor> tensors;      // one for each binding of the kernel
   std::vector<uint32_t> constants;  // specialisation constants, id = index
   std::vector<std::byte> push;      // KernelDesc::push_bytes
@@ -49,6 +50,14 @@ class Graph {
   [[nodiscard]] const vk::Caps& caps() const { return *caps_; }
   [[nodiscard]] const Variant& pick(const KernelDesc& kernel) const {
     return pick_variant(kernel, *caps_, policy_);
+  }
+  [[nodiscard]] bool can_use(const KernelDesc& kernel, const Variant& variant) const {
+    return (variant.fits == nullptr || variant.fits(*caps_)) &&
+           (policy_ == nullptr || policy_->allows(kernel.name, variant.name));
+  }
+  /// VariantPolicy::choose.
+  [[nodiscard]] size_t choose(std::string_view work, std::span<const std::string> ways) const {
+    return policy_ == nullptr ? 0 : policy_->choose(work, ways);
   }
   /// Whether a kernel that others can stand in for may be used.
   [[nodiscard]] bool can_use(const KernelDesc& kernel) const {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "vk/caps.hpp"
@@ -42,11 +43,18 @@ struct KernelDesc {
   }
 };
 
-/// Variants that failed their self-test, or that a test switches off, as "kernel:variant".
+/// Variants that failed their self-test, or that a test switches off, as "kernel:variant"; and
+/// which of several ways to compute the same bits is taken.
 class VariantPolicy {
  public:
   virtual ~VariantPolicy() = default;
   [[nodiscard]] virtual bool allows(std::string_view kernel, std::string_view variant) const = 0;
+  /// An index into `ways`, names of which the first is the default. `work` says what is computed:
+  /// the kernel, its shape and its columns.
+  [[nodiscard]] virtual size_t choose([[maybe_unused]] std::string_view work,
+                                      [[maybe_unused]] std::span<const std::string> ways) const {
+    return 0;
+  }
 };
 
 /// The first variant that fits the device and that the policy (nullptr: everything) allows; nullptr

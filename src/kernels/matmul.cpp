@@ -8,10 +8,30 @@ namespace kimberlite::kernels {
 namespace {
 
 /// Cooperative matrices are whole, and tiles even.
-uint32_t pick_tile_columns(const graph::Variant& variant, const vk::Caps& caps, uint64_t n) {
-  if (variant.name != "split_matrix") return pick_prefill_columns(caps);
+void add_matrix_ways(PanelWays& ways, const graph::Variant& variant, const vk::Caps& caps,
+                     uint64_t n) {
   const uint64_t n_tiles = div_up<uint64_t>(n, caps.matrix_columns);
-  return static_cast<uint32_t>(align_up<uint64_t>(div_up(n, n_tiles), caps.int8_matrix.n));
+  const auto widest =
+      static_cast<uint32_t>(align_up<uint64_t>(div_up(n, n_tiles), caps.int8_matrix.n));
+  ways.add(variant, {widest, align_up(widest / 2, caps.int8_matrix.n)});
+}
+
+/// Of every variant whose sums have the parts of K that the best one's have.
+PanelWays list_ways(const graph::Graph& graph, const graph::KernelDesc& kernel, uint64_t n) {
+  const vk::Caps& caps = graph.caps();
+  const bool splits = graph.pick(kernel).name.starts_with("split");
+  PanelWays ways;
+  for (const graph::Variant& variant : kernel.variants) {
+    if (!graph.can_use(kernel, variant) || variant.name.starts_with("split") != splits) continue;
+    if (variant.name == "split_matrix") {
+      add_matrix_ways(ways, variant, caps, n);
+    } else {
+      const uint32_t best = pick_prefill_columns(caps);
+      ways.add(variant, {best, best / 2});
+    }
+  }
+  if (ways.all().empty()) ways.add(graph.pick(kernel), {pick_prefill_columns(caps)});
+  return ways;
 }
 
 }  // namespace
@@ -24,8 +44,7 @@ void add_matmul(graph::Graph& graph, const PackedMatrix& w, const graph::Tensor&
                 const ActivationRows& y, const std::string& label) {
   KL_CHECK(x.shape[0] % 8 == 0, "a multiple of 8 columns");
   const graph::KernelDesc& kernel = matmul_kernel(w.type, w.linear_class);
-  add_panel_product(graph, kernel, w, x, y, label,
-                    pick_tile_columns(graph.pick(kernel), graph.caps(), x.shape[0]), 0);
+  add_panel_product(graph, kernel, w, x, y, label, list_ways(graph, kernel, x.shape[0]), 0);
 }
 
 }  // namespace kimberlite::kernels

@@ -1,5 +1,7 @@
 #include "kernels/panel_product.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 
@@ -195,7 +197,7 @@ struct Product {
   const Tensor& x;
   const ActivationRows& y;
   const std::string& label;
-  uint32_t tile_columns;
+  PanelWay way;
   float softcap = 0;
   const ExpertTiles* experts = nullptr;
   uint64_t expert_rows = 0;
@@ -213,7 +215,7 @@ void check_y(const graph::Graph& graph, const PackedMatrix& w, const ActivationR
 
 /// With everything but bytes_touched.
 graph::Node make_node(const graph::Graph& graph, const Product& product, const Shard& shard) {
-  const auto& [kernel, w, x, y, label, tile_columns, softcap, experts, expert_rows] = product;
+  const auto& [kernel, w, x, y, label, way, softcap, experts, expert_rows] = product;
   const auto n_columns = static_cast<uint32_t>(x.shape[0]);
   const uint64_t y_rows = experts != nullptr ? experts->slots.shape[0] : n_columns;
   const uint64_t shard_panels = div_up(shard.n_rows, kPanelRows);
@@ -222,8 +224,8 @@ graph::Node make_node(const graph::Graph& graph, const Product& product, const S
   const uint64_t tile_panels = experts != nullptr ? expert_panels : shard_panels;
   graph::Node node;
   node.kernel = &kernel;
-  node.variant = &graph.pick(kernel);
-  PanelShape shape = pick_panel_shape(*node.variant, graph.caps(), w, tile_panels, tile_columns);
+  node.variant = way.variant;
+  PanelShape shape = pick_panel_shape(*way.variant, graph.caps(), w, tile_panels, way.tile_columns);
   shape.experts = experts != nullptr;
   shape.outputs = w.gated ? y.outputs() : 1;
   node.label = label;
@@ -242,7 +244,7 @@ graph::Node make_node(const graph::Graph& graph, const Product& product, const S
       static_cast<uint32_t>(shard.n_rows), static_cast<uint32_t>(y_width), n_columns, w.scale,
       softcap, static_cast<uint32_t>(expert_panels), static_cast<uint32_t>(y_rows / n_columns)});
   const uint32_t n_tiles = experts != nullptr ? static_cast<uint32_t>(experts->tiles.shape[0])
-                                              : div_up(n_columns, tile_columns);
+                                              : div_up(n_columns, way.tile_columns);
   const uint64_t n_groups = div_up<uint64_t>(tile_panels, shape.panels_per_workgroup());
   node.grid = {n_tiles, static_cast<uint32_t>(n_groups), 1};
   return node;
@@ -305,14 +307,38 @@ PanelShape pick_panel_shape(const Variant& variant, const vk::Caps& caps, const 
   return shape;
 }
 
+void PanelWays::add(const Variant& variant, std::initializer_list<uint32_t> tile_columns) {
+  for (const uint32_t columns : tile_columns) {
+    const PanelWay way{&variant, columns};
+    if (std::ranges::find(ways_, way) == ways_.end()) ways_.push_back(way);
+  }
+}
+
+const PanelWay& PanelWays::choose(const graph::Graph& graph, const std::string& work) const {
+  std::vector<std::string> names;
+  for (const auto& [variant, columns] : ways_) {
+    names.push_back(fmt::format("{}/{}", variant->name, columns));
+  }
+  return ways_[graph.choose(work, names)];
+}
+
 void add_panel_product(graph::Graph& graph, const KernelDesc& kernel, const PackedMatrix& w,
                        const Tensor& x, const ActivationRows& y, const std::string& label,
-                       uint32_t tile_columns, float softcap) {
+                       const PanelWays& ways, float softcap) {
   check_activations(w, x);
   const uint64_t n_columns = x.shape[0];
   check_y(graph, w, y, n_columns, w.n_rows);
+  // What is fastest for some columns is so for more of them.
+  constexpr uint64_t kMany = 64;
+  std::string work;
+  if (ways.all().size() > 1) {
+    work = fmt::format("{} {}x{}{} n{}", kernel.name, w.n_rows, w.n_cols, w.gated ? " gated" : "",
+                       std::min(n_columns, kMany));
+  }
+  const PanelWay& way = work.empty() ? ways.all().front() : ways.choose(graph, work);
   for (const Shard& shard : w.shards) {
-    graph::Node node = make_node(graph, {kernel, w, x, y, label, tile_columns, softcap}, shard);
+    graph::Node node = make_node(graph, {kernel, w, x, y, label, way, softcap}, shard);
+    node.work = work;
     node.bytes_touched = shard.codes.n_bytes + shard.scales.n_bytes + x.n_bytes +
                          y.n_bytes() * shard.n_rows / w.n_rows;
     graph.add(std::move(node));
@@ -331,9 +357,10 @@ void add_expert_product(graph::Graph& graph, const PackedMatrix& w, uint64_t exp
   KL_CHECK(tiles.tiles.dtype == DType::u32 && tiles.tiles.shape.rank() == 2,
            "tiles are u32 [n, 3]");
   const KernelDesc& kernel = find_matvec_kernel(w.type, w.linear_class);
+  const PanelWay way{&graph.pick(kernel), tiles.tile_columns};
   for (const Shard& shard : w.shards) {
-    graph::Node node = make_node(
-        graph, {kernel, w, x, y, label, tiles.tile_columns, 0, &tiles, expert_rows}, shard);
+    graph::Node node =
+        make_node(graph, {kernel, w, x, y, label, way, 0, &tiles, expert_rows}, shard);
     // A tile reads one expert, of whichever shard.
     const uint64_t shard_bytes = shard.codes.n_bytes + shard.scales.n_bytes;
     const uint64_t n_read = std::min(tiles.tiles.shape[0] * expert_rows, w.n_rows);

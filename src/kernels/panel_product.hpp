@@ -1,6 +1,8 @@
 // What matvec and matmul share: their kernels, tile shapes and nodes. Shader: matvec.comp.
 #pragma once
 
+#include <initializer_list>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -43,6 +45,25 @@ struct PanelShape {
   return caps.is_cpu || caps.subgroup_size < 16 ? 4 : 8;
 }
 
+/// A way to cut a product of many columns into tiles.
+struct PanelWay {
+  const graph::Variant* variant = nullptr;
+  uint32_t tile_columns = 1;
+  bool operator==(const PanelWay& other) const = default;
+};
+
+/// Ways with the same bits, the default first; those that are there already are left out.
+class PanelWays {
+ public:
+  void add(const graph::Variant& variant, std::initializer_list<uint32_t> tile_columns);
+  /// What the graph's policy chooses; `work` is written to the node.
+  [[nodiscard]] const PanelWay& choose(const graph::Graph& graph, const std::string& work) const;
+  [[nodiscard]] std::span<const PanelWay> all() const { return ways_; }
+
+ private:
+  std::vector<PanelWay> ways_;
+};
+
 [[nodiscard]] const graph::KernelDesc& find_matvec_kernel(formats::GgmlType type,
                                                           LinearClass linear_class);
 [[nodiscard]] const graph::KernelDesc& find_matmul_kernel(formats::GgmlType type,
@@ -63,9 +84,10 @@ void add_expert_product(graph::Graph& graph, const PackedMatrix& w, uint64_t exp
                         const graph::Tensor& x, const ExpertTiles& tiles, const ActivationRows& y,
                         const std::string& label);
 
-/// One node for each shard; aborts where the operands do not fit the matrix.
+/// One node for each shard, all in the way that the graph's policy chooses; aborts where the
+/// operands do not fit the matrix.
 void add_panel_product(graph::Graph& graph, const graph::KernelDesc& kernel, const PackedMatrix& w,
                        const graph::Tensor& x, const ActivationRows& y, const std::string& label,
-                       uint32_t tile_columns, float softcap);
+                       const PanelWays& ways, float softcap);
 
 }  // namespace kimberlite::kernels

@@ -86,6 +86,7 @@ Result<std::unique_ptr<Model>> Model::open(const std::string& path, const ModelO
   engine.media = options.media;
   engine.projector = options.mmproj;
   engine.cache_dir = options.cache_dir;
+  engine.autotune = options.autotune;
   engine.progress = options.progress;
   auto state = std::make_unique<State>();
   KL_ASSIGN(state->engine, runtime::Engine::open(path, engine));

@@ -7,6 +7,7 @@
 
 #include "base/numeric.hpp"
 #include "kernels/kv_layout.hpp"
+#include "runtime/probe_cache.hpp"
 #include "runtime/ring_snapshot.hpp"
 
 namespace kimberlite::runtime {
@@ -54,6 +55,7 @@ Result<std::unique_ptr<Engine>> Engine::prepare(const std::string& path,
   std::unique_ptr<Engine> engine(new Engine(std::move(file)));
   engine->linear_.precise = options.precise;
   engine->probe_ = options.probe;
+  engine->autotune_ = options.dry ? false : options.autotune;
   KL_ASSIGN(engine->config_, model::read_config(engine->file_));
   KL_TRY(engine->load_text());
   KL_TRY(engine->open_drafter(options));
@@ -91,7 +93,22 @@ Status Engine::open_device(const EngineOptions& options) {
   validated_ = options.validation;
   kv_segment_rows_ = options.kv_segment_rows.value_or(pick_segment_rows(device().caps()));
   memory_.usable_bytes = open_.usable_bytes;
+  if (autotunes()) {
+    tuning_.read(open_.tuning_file, probe_key(device().snapshot(), device().caps()));
+  }
   return {};
+}
+
+bool Engine::autotunes() const {
+  const vk::Device& device = *open_.device;
+  const auto& queue = device.snapshot().queue_families[device.plan().queue_family];
+  return autotune_.value_or(!device.caps().is_cpu) && queue.timestamp_bits > 0;
+}
+
+void Engine::save_tuning() const {
+  if (open_.tuning_file.empty()) return;
+  [[maybe_unused]] const Status saved =
+      tuning_.write(open_.tuning_file, probe_key(device().snapshot(), device().caps()));
 }
 
 Status Engine::open_drafter(const EngineOptions& options) {

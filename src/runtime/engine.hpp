@@ -2,12 +2,10 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
-#include <string_view>
 
 #include "base/result.hpp"
 #include "formats/gguf.hpp"
@@ -17,12 +15,14 @@
 #include "model/config.hpp"
 #include "model/weights.hpp"
 #include "runtime/drafter.hpp"
+#include "runtime/engine_options.hpp"
 #include "runtime/kv_cache.hpp"
 #include "runtime/media_embedder.hpp"
 #include "runtime/memory_plan.hpp"
 #include "runtime/open_device.hpp"
 #include "runtime/probe.hpp"
 #include "runtime/projector.hpp"
+#include "runtime/tuning.hpp"
 #include "text/chat.hpp"
 #include "text/tokenizer.hpp"
 #include "text/vocabulary.hpp"
@@ -30,34 +30,6 @@
 #include "vk/pipeline.hpp"
 
 namespace kimberlite::runtime {
-
-/// What is being done and how far, 0 to 1: never falls for one `what`, and ends with 1 unless that
-/// fails. Called from the thread that asked for the work.
-using Progress = std::function<void(std::string_view what, double fraction)>;
-
-/// Of the largest budget that Gemma 4 knows.
-inline constexpr uint32_t kMaxPictureTokens = 1120;
-
-struct EngineOptions {
-  std::string device;  // selector of vk::choose_device
-  bool validation = false;
-  bool precise = false;  // float32 activations, float32 KV by default
-  std::optional<uint32_t> n_gpu_layers;
-  std::string cache_dir;  // "" = os::cache_dir(); "none" = nothing on disk
-  /// Positions of a segment of the full layers' caches; 0: no segments. Unset: pick_segment_rows.
-  std::optional<uint32_t> kv_segment_rows;
-  bool draft = true;        // with a drafter, where there is one
-  std::string draft_model;  // "" = the one beside the model that fits, if any
-  bool media = true;        // pictures and sounds, with a projector, where there is one
-  std::string projector;    // "" = the one beside the model that fits, if any
-  /// Tokens of the largest picture: the rings of the sliding layers have room for it.
-  uint32_t max_picture_tokens = kMaxPictureTokens;
-  bool probe = true;  // check every kernel variant against the CPU at the first use of a driver
-  /// For a device that executes nothing (tools/driver-lab): weights have their places and are never
-  /// read, and pipelines keep what the driver's compiler says of them.
-  bool dry = false;
-  Progress progress;
-};
 
 /// Where the weights went and what is left, for the user.
 struct MemoryReport {
@@ -115,8 +87,14 @@ class Engine {
   [[nodiscard]] const formats::GgufFile& file() const { return file_; }
   [[nodiscard]] bool precise() const { return linear_.precise; }
   [[nodiscard]] uint32_t kv_segment_rows() const { return kv_segment_rows_; }
-  /// Which kernel variants this driver gets right; for every graph.
-  [[nodiscard]] const graph::VariantPolicy& policy() const { return probe_report_.disabled; }
+  /// Which kernel variants this driver gets right, and which ways were the fastest; for every
+  /// graph.
+  [[nodiscard]] const graph::VariantPolicy& policy() const { return tuning_; }
+  [[nodiscard]] Tuning& tuning() { return tuning_; }
+  /// Whether sessions time what is not known yet.
+  [[nodiscard]] bool autotunes() const;
+  /// For the next start. A file that cannot be written costs time there and nothing else.
+  void save_tuning() const;
   /// What the user should know: variants and classes that are off.
   [[nodiscard]] const std::vector<std::string>& warnings() const { return probe_report_.warnings; }
   [[nodiscard]] const MemoryReport& memory() const { return memory_; }
@@ -182,8 +160,10 @@ class Engine {
   double load_seconds_ = 0;
   model::LinearPolicy linear_;
   ProbeReport probe_report_;
+  Tuning tuning_{probe_report_.disabled};
   uint32_t kv_segment_rows_ = 0;
   bool probe_ = true;
+  std::optional<bool> autotune_;
   bool validated_ = false;
 };
 

@@ -39,6 +39,7 @@ Result<OpenDevice> open_device(const DeviceRequest& request) {
   std::string pipeline_file;
   if (const auto folder = find_cache_dir(request.cache_dir)) {
     pipeline_file = fmt::format("{}/pipelines-{}.bin", *folder, snapshot.device_uuid);
+    open.tuning_file = fmt::format("{}/tuning-{}.json", *folder, snapshot.device_uuid);
     open.probe_file = fmt::format("{}/probe-{}.json", *folder, snapshot.device_uuid);
   }
   KL_ASSIGN(open.pipelines, vk::PipelineCache::make(*open.device, pipeline_file));

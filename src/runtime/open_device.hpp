@@ -29,6 +29,7 @@ struct OpenDevice {
   size_t index = 0;           // of the device among the instance's
   std::string reason;         // why this one
   std::string probe_file;     // ProbeRequest::cache_file
+  std::string tuning_file;    // of Tuning; "": nothing on disk
   uint64_t needed_bytes = 0;  // that it was chosen for
   uint64_t usable_bytes = 0;
 };

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "model/drafter.hpp"
 
 namespace kimberlite::runtime {
@@ -87,8 +89,8 @@ void Passes::add_sampling(graph::Graph& graph, const PassKey& key) const {
   kernels::add_sample_accept(graph, inputs, outputs, options, "sample");
 }
 
-graph::Graph Passes::build(const PassKey& key) const {
-  graph::Graph graph(engine_->device().caps(), &engine_->policy());
+graph::Graph Passes::build(const PassKey& key, const graph::VariantPolicy& policy) const {
+  graph::Graph graph(engine_->device().caps(), &policy);
   if (key.end == PassEnd::draft) {
     add_drafts(graph, key.n_columns - 1);
     return graph;
@@ -98,20 +100,46 @@ graph::Graph Passes::build(const PassKey& key) const {
   return graph;
 }
 
+Result<graph::Executable> Passes::record(const graph::Graph& graph,
+                                         const graph::ExecutableOptions& options) {
+  const graph::Plan plan = graph::make_plan(graph);
+  KL_ASSIGN(const vk::BufferRange scratch, engine_->reserve_scratch(plan.scratch_bytes));
+  return graph::Executable::make(engine_->device(), engine_->pipelines(), graph, plan, scratch,
+                                 options);
+}
+
+Result<std::vector<graph::NodeTime>> Passes::time_nodes(const PassKey& key,
+                                                        const graph::VariantPolicy& policy,
+                                                        uint32_t n_runs) {
+  graph::ExecutableOptions options;
+  options.name = fmt::format("timed {}-{}", end_name(key.end), key.n_columns);
+  options.timestamps = true;
+  KL_ASSIGN(const graph::Executable pass, record(build(key, policy), options));
+  std::vector<graph::NodeTime> best;
+  for (uint32_t i = 0; i <= n_runs; ++i) {
+    KL_TRY(engine_->device().run(pass.commands()));
+    KL_ASSIGN(std::vector<graph::NodeTime> times, pass.node_times(engine_->device()));
+    // The first run pays for lazy compilation and cold caches.
+    if (i <= 1) {
+      best = std::move(times);
+      continue;
+    }
+    for (size_t node = 0; node < best.size(); ++node) {
+      best[node].microseconds = std::min(best[node].microseconds, times[node].microseconds);
+    }
+  }
+  return best;
+}
+
 Result<const graph::Executable*> Passes::get(const PassKey& key) {
   auto& slot = executables_[key];
   if (slot == nullptr) {
-    const graph::Graph graph = build(key);
-    const graph::Plan plan = graph::make_plan(graph);
-    KL_ASSIGN(const vk::BufferRange scratch, engine_->reserve_scratch(plan.scratch_bytes));
     graph::ExecutableOptions options;
     options.name =
         fmt::format("{}-{}{}", end_name(key.end), key.n_columns, key.soft ? "-soft" : "");
     options.timestamps = key.profiled;
     if (key.soft) options.n_parts = engine_->config().n_layers;
-    KL_ASSIGN(graph::Executable executable,
-              graph::Executable::make(engine_->device(), engine_->pipelines(), graph, plan, scratch,
-                                      options));
+    KL_ASSIGN(graph::Executable executable, record(build(key, engine_->policy()), options));
     slot = std::make_unique<graph::Executable>(std::move(executable));
   }
   return slot.get();
@@ -121,7 +149,7 @@ Status Passes::prepare(std::span<const PassKey> keys,
                        const std::function<void(size_t, size_t)>& progress) {
   std::vector<vk::PipelineSpec> specs;
   for (const PassKey& key : keys) {
-    std::vector<vk::PipelineSpec> own = graph::pipeline_specs(build(key));
+    std::vector<vk::PipelineSpec> own = graph::pipeline_specs(build(key, engine_->policy()));
     specs.insert(specs.end(), std::make_move_iterator(own.begin()),
                  std::make_move_iterator(own.end()));
   }

@@ -5,7 +5,9 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <span>
 #include <utility>
+#include <vector>
 
 #include "base/result.hpp"
 #include "graph/executable.hpp"
@@ -47,12 +49,22 @@ class Passes {
   /// Errors: out_of_memory, device.
   Result<const graph::Executable*> get(const PassKey& key);
 
+  /// What a pass is made of, where `policy` chooses.
+  [[nodiscard]] graph::Graph build(const PassKey& key, const graph::VariantPolicy& policy) const;
+
+  /// Runs the pass and keeps nothing of it: of each node the shortest time of `n_runs`, after one
+  /// more. Errors: out_of_memory, device, unsupported (a queue without timestamps).
+  Result<std::vector<graph::NodeTime>> time_nodes(const PassKey& key,
+                                                  const graph::VariantPolicy& policy,
+                                                  uint32_t n_runs);
+
   /// Makes the pipelines of these passes, in parallel, with progress (done, total).
   Status prepare(std::span<const PassKey> keys,
                  const std::function<void(size_t, size_t)>& progress = {});
 
  private:
-  [[nodiscard]] graph::Graph build(const PassKey& key) const;
+  Result<graph::Executable> record(const graph::Graph& graph,
+                                   const graph::ExecutableOptions& options);
   [[nodiscard]] kernels::SampleInputs sample_inputs(uint32_t n_columns) const;
   void add_model(graph::Graph& graph, const PassKey& key) const;
   void add_drafts(graph::Graph& graph, uint32_t n_drafts) const;

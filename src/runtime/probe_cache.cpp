@@ -3,11 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "base/os.hpp"
+#include "runtime/report_file.hpp"
 #include "shaders/modules.hpp"
 #include "vk/cache_file.hpp"
 
@@ -15,10 +13,6 @@ namespace kimberlite::runtime {
 namespace {
 
 using nlohmann::json;
-
-std::filesystem::path to_path(const std::string& utf8) {
-  return std::filesystem::path(std::u8string(utf8.begin(), utf8.end()));
-}
 
 /// FNV-1a over the words of all modules, which are sorted by name.
 uint64_t modules_hash() {
@@ -47,17 +41,17 @@ std::string kind_text(const kernels::MatrixKind& kind) {
 }  // namespace
 
 std::string probe_key(const vk::DeviceSnapshot& snapshot, const vk::Caps& caps) {
-  return fmt::format("{} {} subgroup {} texel {} cpu {} dot {} units {} modules {:016x}",
-                     snapshot.device_uuid, vk::cache_key(snapshot), caps.subgroup_size,
-                     caps.wide_load == vk::WideLoad::texel, caps.is_cpu, caps.has_int8_dot,
-                     caps.n_compute_units, modules_hash());
+  const auto& [m, n, k] = caps.int8_matrix;
+  return fmt::format(
+      "{} {} subgroup {} texel {} cpu {} dot {} matrix {}x{}x{} units {} modules "
+      "{:016x}",
+      snapshot.device_uuid, vk::cache_key(snapshot), caps.subgroup_size,
+      caps.wide_load == vk::WideLoad::texel, caps.is_cpu, caps.has_int8_dot, m, n, k,
+      caps.n_compute_units, modules_hash());
 }
 
 ProbeReport read_probe_cache(const std::string& path, const std::string& key) {
-  std::ifstream file(to_path(path), std::ios::binary);
-  if (!file) return {};
-  const json root = json::parse(file, nullptr, /*allow_exceptions=*/false);
-  if (!root.is_object() || !root.contains("key") || root["key"] != json(key)) return {};
+  const json root = read_report(path, key);
   ProbeReport report;
   for (const std::string& name : read_strings(root, "disabled")) {
     const size_t colon = name.find(':');
@@ -85,15 +79,7 @@ Status write_probe_cache(const std::string& path, const std::string& key,
   for (const kernels::MatrixKind& kind : report.disabled_classes) {
     root["disabled_classes"].push_back(kind_text(kind));
   }
-  const std::string fresh = path + ".new";
-  {
-    std::ofstream out(to_path(fresh), std::ios::binary | std::ios::trunc);
-    // Driver names come from outside and may be no UTF-8.
-    out << root.dump(1, ' ', false, json::error_handler_t::replace) << '\n';
-    out.flush();
-    if (!out) return Error{ErrorCode::io, fresh + ": cannot write what the probe found"};
-  }
-  return os::replace_file(fresh, path);
+  return write_report(path, root);
 }
 
 }  // namespace kimberlite::runtime

@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "base/numeric.hpp"
+#include "runtime/tuner.hpp"
 
 namespace kimberlite::runtime {
 namespace {
@@ -65,6 +66,11 @@ Result<std::unique_ptr<Session>> Session::make(Engine& engine, uint32_t context,
 /// Pipelines of steps, rounds and every prefill size, on several threads.
 Status Session::prepare(const Progress& progress) {
   if (engine_->projector() != nullptr) KL_TRY(sequence_.add_media());
+  if (engine_->autotunes()) {
+    KL_TRY(tune_passes(*engine_, passes_, cache_, sequence_, [&](double fraction) {
+      if (progress) progress("timing kernels", fraction);
+    }));
+  }
   std::vector<PassKey> keys{{PassEnd::step, 1}};
   if (engine_->drafter() != nullptr) {
     for (uint32_t n = 2; n <= kMaxDrafts + 1; ++n) {

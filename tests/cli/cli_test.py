@@ -116,6 +116,19 @@ class Run(CliTest):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn(b"validation: 0 messages", done.stderr)
 
+    def test_timing_kernels_changes_no_token_and_is_remembered(self):
+        cache = self.folder / "timed"
+        env = {"XDG_CACHE_HOME": str(cache)}
+        ask = ("run", self.model, "Hi", "-n", 4, "--temp", 0, "--json")
+        plain = self.ok_json(*ask, "--no-autotune", env=env)
+        self.assertEqual(list(cache.rglob("tuning-*.json")), [])
+        timed = self.ok_json(*ask, "--autotune", env=env)
+        self.assertEqual(timed["tokens"], plain["tokens"])
+        file, = cache.rglob("tuning-*.json")
+        known = file.read_bytes()
+        self.assertEqual(self.ok_json(*ask, "--autotune", env=env)["tokens"], plain["tokens"])
+        self.assertEqual(file.read_bytes(), known)
+
     def test_no_turn_tokens(self):
         path = self.changed("plain.gguf", lambda b: b.replace(b"<|turn>", b"<|tuxn>"))
         done = run("run", path, "Hi", "-n", 2, "--temp", 0)

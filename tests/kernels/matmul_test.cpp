@@ -3,6 +3,7 @@
 
 #include "kernels/linear_support.hpp"
 #include "kernels/matvec.hpp"
+#include "kernels/registry.hpp"
 
 namespace kimberlite::kernels {
 namespace {
@@ -12,6 +13,22 @@ using graph::DType;
 using graph::Graph;
 using graph::Shape;
 using graph::Tensor;
+
+/// The way of this index, or the last one; counts the ways.
+class NthWay final : public graph::VariantPolicy {
+ public:
+  explicit NthWay(size_t index) : index_(index) {}
+  [[nodiscard]] bool allows(std::string_view, std::string_view) const override { return true; }
+  [[nodiscard]] size_t choose(std::string_view, std::span<const std::string> ways) const override {
+    n_ways_ = ways.size();
+    return std::min(index_, ways.size() - 1);
+  }
+  [[nodiscard]] size_t n_ways() const { return n_ways_; }
+
+ private:
+  size_t index_;
+  mutable size_t n_ways_ = 0;
+};
 
 class MatmulTest : public LinearTest {
  protected:
@@ -25,8 +42,8 @@ class MatmulTest : public LinearTest {
     const uint64_t y_width = w.gated ? w.n_rows / 2 : w.n_rows;
     const Tensor y = poisoned(DType::f32, Shape{n, y_width});
     Graph graph(caps_, policy);
-    const Tensor in =
-        add_quant_act(graph, upload(columns, Shape{n, w.n_cols}), w.linear_class, "x");
+    Tensor in = upload(columns, Shape{n, w.n_cols});
+    if (w.linear_class != LinearClass::f32) in = add_quant_act(graph, in, w.linear_class, "x_q");
     if (n > kMaxColumns) {
       add_matmul(graph, w, in, y, "product");
     } else {
@@ -34,6 +51,24 @@ class MatmulTest : public LinearTest {
     }
     run(graph);
     return download(y);
+  }
+
+  void compare_ways(const MatrixKind& kind, bool gated) {
+    constexpr uint64_t kRows = 192, kCols = 512;
+    const auto rows = random_rows(kind.type, kRows, kCols, 1);
+    PackedMatrix w = pack(kind.type, kRows, kCols, rows, kind.linear_class);
+    w.gated = gated;
+    for (const uint64_t n : {3u, 5u, 8u, 24u}) {
+      SCOPED_TRACE(::testing::Message() << formats::traits(kind.type).name << " n " << n);
+      const auto x = random_values(n * kCols, 2);
+      const NthWay first(0);
+      const auto expected = compute(w, x, 0, n, &first);
+      EXPECT_GT(first.n_ways(), 1u);
+      for (size_t way = 1; way < first.n_ways(); ++way) {
+        const NthWay other(way);
+        EXPECT_EQ(compute(w, x, 0, n, &other), expected) << "way " << way;
+      }
+    }
   }
 
   /// The same, a decode pass for each 8 columns.
@@ -67,6 +102,18 @@ class MatmulTest : public LinearTest {
     });
   }
 };
+
+// What is chosen by its speed may not change a bit.
+TEST_F(MatmulTest, EveryWayHasTheSameBits) {
+  for (const bool is_cpu : {true, false}) {
+    caps_.is_cpu = is_cpu;
+    for (const MatrixKind& kind : {MatrixKind{GgmlType::q4_0, LinearClass::int8_dot},
+                                   MatrixKind{GgmlType::q4_0, LinearClass::int8_swar},
+                                   MatrixKind{GgmlType::q6_k, LinearClass::f32}}) {
+      for (const bool gated : {false, true}) compare_ways(kind, gated);
+    }
+  }
+}
 
 // A prompt's cache does not depend on how it was cut: by cooperative matrices too, if the device
 // has them, whose sums are those of other instructions in another order of the elements of a block.
