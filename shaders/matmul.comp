@@ -66,7 +66,11 @@ void main() {
     acc[i] = coopmat<float, gl_ScopeSubgroup, MATRIX_M, MATRIX_N, gl_MatrixUseAccumulator>(0.0);
   }
   const uint n_steps = p.n_steps;
-  for (uint step = split; step < n_steps; step += SPLITS) add_step(step);
+  // All subgroups go through all barriers: llvmpipe lets none pass one alone.
+  for (uint first = 0; first < n_steps; first += SPLITS) {
+    const uint step = first + split;
+    add_step(min(step, n_steps - 1), step < n_steps);
+  }
   [[unroll]] for (uint c = 0; c < COLUMN_TILES; ++c) {
     barrier();  // the stage is read no more
     [[unroll]] for (uint r = 0; r < ROW_TILES; ++r) {

@@ -1,5 +1,6 @@
-// add_step(step): one step over K of the product of cooperative matrices (matmul.comp), for each
-// weight type (one of the TYPE_ macros). The rounding is that of panel_product_int8.glsl.
+// add_step(step, counts): one step over K of the product of cooperative matrices (matmul.comp), for
+// each weight type (one of the TYPE_ macros); one that does not count leaves acc as it is. The
+// rounding is that of panel_product_int8.glsl.
 #ifdef TYPE_Q4_K
 #include "common/q4_k_scales.glsl"
 #endif
@@ -62,8 +63,7 @@ void stage_row(uint first, uint g) {
 #define TOTALS MATRIX_OF(int, MATRIX_M, MATRIX_N, gl_MatrixUseAccumulator)
 
 // acc += scale * total (- min * sum of codes) for the staged block.
-void multiply_block() {
-  subgroupBarrier();
+void add_block() {
   MATRIX_OF(int8_t, MATRIX_K, MATRIX_N, gl_MatrixUseB) xs[COLUMN_TILES * K_TILES];
   FLOATS x_factor[COLUMN_TILES * FACTORS];
   [[unroll]] for (uint c = 0; c < COLUMN_TILES; ++c) {
@@ -108,6 +108,11 @@ void multiply_block() {
       }
     }
   }
+}
+
+void multiply_block(bool counts) {
+  subgroupBarrier();
+  if (counts) add_block();
   subgroupBarrier();  // before the next block is staged
 }
 
@@ -118,14 +123,14 @@ void stage_factors(uint first, uint b, uint g) {
   stage_float(W_FACTOR_AT + 32, row_of(g), factors.y);
 }
 
-void add_step(uint step) {
+void add_step(uint step, bool counts) {
   const uint at = first_step + step;
   EACH_ROW(stage_word(D_DMIN_AT, row_of(g), q4_k_scales(at * 64, g)))
   for (uint b = 0; b < 8; ++b) {
     EACH_ROW(stage_row((at * 8 + b) * 64, g))
     stage_x(step * 8 + b);
     EACH_ROW(stage_factors(at * 64, b, g))
-    multiply_block();
+    multiply_block(counts);
   }
 }
 #else
@@ -134,11 +139,11 @@ const uint STEP_UNITS = 128;
 #else
 const uint STEP_UNITS = 64;
 #endif
-void add_step(uint step) {
+void add_step(uint step, bool counts) {
   const uint at = first_step + step;
   EACH_ROW(stage_row(at * STEP_UNITS, g))
   stage_x(step);
   EACH_ROW(stage_float(W_FACTOR_AT, row_of(g), scale_half(at * 8, g)))
-  multiply_block();
+  multiply_block(counts);
 }
 #endif

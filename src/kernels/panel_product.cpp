@@ -44,16 +44,19 @@ uint32_t max_splits(const vk::Caps& caps) {
   return std::min(256u, caps.max_workgroup_size) / split_lanes(caps);
 }
 
-/// Shared memory of one part of K: shaders/common/matrix_stage.glsl with all factors.
-uint32_t matrix_stage_bytes(const vk::Caps& caps) {
+/// Shared memory of one part of K: shaders/common/matrix_stage.glsl.
+uint32_t matrix_stage_bytes(const vk::Caps& caps, uint32_t n_factors) {
   const uint32_t n_vectors = 64 + caps.matrix_columns;  // rows, and the most columns
-  return std::max(n_vectors * (48 + 8) + 64 * 4, 64 * caps.int8_matrix.n * 4);
+  const uint32_t block_bytes = n_vectors * (48 + 4 * n_factors) + (n_factors - 1) * 64 * 4;
+  return std::max(block_bytes, 64 * caps.int8_matrix.n * 4);
 }
 
+/// kFactors: scale, and minimum where the type has one.
+template <uint32_t kFactors>
 bool has_split_matrix(const vk::Caps& caps) {
   const uint32_t stored = caps.int8_matrix.n * 128;  // gated_values
   return has_split_dot(caps) && caps.int8_matrix.m != 0 && caps.matrix_columns != 0 &&
-         max_splits(caps) * matrix_stage_bytes(caps) + stored <= caps.max_shared_bytes;
+         max_splits(caps) * matrix_stage_bytes(caps, kFactors) + stored <= caps.max_shared_bytes;
 }
 
 struct Kernels {
@@ -89,15 +92,16 @@ KL_FLOAT_KERNELS(kQ6_K, "q6_k")
       Variant{"panel_dot", "matvec_" module "_panel_dot", has_dot},       \
       Variant{"panel", "matvec_" module}};
 // split_matrix: the products of split_dot, and its bits, by cooperative matrices.
-#define KL_DOT_KERNELS(name, layout)                                                           \
-  KL_DOT_VARIANTS(name, layout)                                                                \
-  constexpr std::array name##Many{Variant{"split_matrix", "matmul_" layout, has_split_matrix}, \
-                                  name##Any[0], name##Any[1], name##Any[2]};                   \
-  constexpr Kernels name{describe("matvec_" layout, name##Any),                                \
+#define KL_DOT_KERNELS(name, layout, factors)                                             \
+  KL_DOT_VARIANTS(name, layout)                                                           \
+  constexpr std::array name##Many{                                                        \
+      Variant{"split_matrix", "matmul_" layout, has_split_matrix<factors>}, name##Any[0], \
+      name##Any[1], name##Any[2]};                                                        \
+  constexpr Kernels name{describe("matvec_" layout, name##Any),                           \
                          describe("matmul_" layout, name##Many)};
-KL_DOT_KERNELS(kQ8_0Int8, "q8_0_int8")
-KL_DOT_KERNELS(kQ4_0Int8, "q4_0_int8")
-KL_DOT_KERNELS(kQ4_KInt8, "q4_k_int8")
+KL_DOT_KERNELS(kQ8_0Int8, "q8_0_int8", 1)
+KL_DOT_KERNELS(kQ4_0Int8, "q4_0_int8", 1)
+KL_DOT_KERNELS(kQ4_KInt8, "q4_k_int8", 2)
 #undef KL_DOT_KERNELS
 
 // Types of shaders/common/coded.h: kernels of their own names, the same modules.
