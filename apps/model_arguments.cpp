@@ -61,8 +61,12 @@ void add_model_options(CLI::App& command, ModelArguments& arguments, bool with_c
       ->option_text("FILE");
   command.add_flag("--no-mmproj", arguments.no_mmproj, "no pictures and no sounds");
   command.add_flag("--precise", arguments.precise, "float32 activations and KV cache");
-  command.add_flag("--autotune,!--no-autotune", arguments.autotune,
-                   "time kernels once, take the fastest: the same tokens [on GPUs]");
+  const auto add_autotune = [&](const char* name, bool value, const char* what) {
+    return command.add_flag_callback(
+        name, [&, value] { arguments.autotune = value; }, what);
+  };
+  add_autotune("--no-autotune", false, "time no kernels; --autotune: on a CPU driver too");
+  add_autotune("--autotune", true, "")->group("");
   command.add_flag("--validation", arguments.validation, "check all Vulkan calls (slow)");
   command.add_flag("-v,--verbose", arguments.verbose, "device, memory and speeds on stderr");
 }
