@@ -32,13 +32,15 @@ void spell_out(std::vector<std::string>& arguments) {
   }
 }
 
+constexpr const char* kExitCodes =
+    "Exit codes: 0 ok, 1 usage or output, 2 model, 3 device, 4 memory, 130 interrupted.";
+
+/// Before commands are added, which take it over.
 void describe(CLI::App& app) {
   app.set_version_flag("--version", "kimberlite " KIMBERLITE_VERSION);
   app.require_subcommand(1);
   app.get_formatter()->column_width(28);
-  app.footer(
-      "Exit codes: 0 ok, 1 usage or output, 2 model, 3 device, 4 memory, 130 interrupted.\n"
-      "`kimberlite COMMAND --help` says more about each command.");
+  app.footer(kExitCodes);
 }
 
 /// Names of the commands below `app`, or its own long options; groups of options have no name.
@@ -105,6 +107,8 @@ int main(int argc, char** argv) {
   kimberlite::cli::add_quantize(app, result);
   kimberlite::cli::add_bench(app, result);
   kimberlite::cli::add_eval(app, result);
+  app.footer(
+      fmt::format("{}\n`kimberlite COMMAND --help` says more about each command.", kExitCodes));
   std::vector<std::string> arguments = kimberlite::program_arguments(argc, argv);
   spell_out(arguments);
   try {
