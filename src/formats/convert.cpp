@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "base/numeric.hpp"
+#include "base/utf8_path.hpp"
 #include "formats/convert_config.hpp"
 #include "formats/convert_drafter.hpp"
 #include "formats/convert_media.hpp"
@@ -14,7 +15,6 @@
 #include "formats/gguf_writer.hpp"
 #include "formats/recipe.hpp"
 #include "formats/safetensors.hpp"
-#include "formats/utf8_path.hpp"
 
 namespace kimberlite::formats {
 namespace {

@@ -10,11 +10,11 @@
 #include <span>
 #include <string>
 
+#include "base/utf8_path.hpp"
 #include "formats/convert_config.hpp"
 #include "formats/convert_drafter.hpp"
 #include "formats/gguf_parse.hpp"
 #include "formats/quant.hpp"
-#include "formats/utf8_path.hpp"
 
 namespace kimberlite::formats {
 namespace {

@@ -12,8 +12,8 @@
 
 #include "base/numeric.hpp"
 #include "base/os.hpp"
+#include "base/utf8_path.hpp"
 #include "formats/gguf_types.hpp"
-#include "formats/utf8_path.hpp"
 
 namespace kimberlite::formats {
 namespace {

@@ -8,10 +8,10 @@
 #include <utility>
 
 #include "base/parallel.hpp"
+#include "base/utf8_path.hpp"
 #include "formats/encode.hpp"
 #include "formats/gguf.hpp"
 #include "formats/quant.hpp"
-#include "formats/utf8_path.hpp"
 
 namespace kimberlite::formats {
 namespace {

@@ -9,9 +9,9 @@
 #include <set>
 
 #include "base/numeric.hpp"
+#include "base/utf8_path.hpp"
 #include "formats/gguf_parse.hpp"
 #include "formats/json_reader.hpp"
-#include "formats/utf8_path.hpp"
 
 namespace kimberlite::formats {
 namespace {

@@ -5,11 +5,16 @@
 
 namespace kimberlite::graph {
 
+bool can_use(const KernelDesc& kernel, const Variant& variant, const vk::Caps& caps,
+             const VariantPolicy* policy) {
+  const bool fits = variant.fits == nullptr || variant.fits(caps);
+  return fits && (policy == nullptr || policy->allows(kernel.name, variant.name));
+}
+
 const Variant* find_variant(const KernelDesc& kernel, const vk::Caps& caps,
                             const VariantPolicy* policy) {
   for (const Variant& variant : kernel.variants) {
-    const bool fits = variant.fits == nullptr || variant.fits(caps);
-    if (fits && (policy == nullptr || policy->allows(kernel.name, variant.name))) return &variant;
+    if (can_use(kernel, variant, caps, policy)) return &variant;
   }
   return nullptr;
 }

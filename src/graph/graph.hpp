@@ -52,8 +52,7 @@ class Graph {
     return pick_variant(kernel, *caps_, policy_);
   }
   [[nodiscard]] bool can_use(const KernelDesc& kernel, const Variant& variant) const {
-    return (variant.fits == nullptr || variant.fits(*caps_)) &&
-           (policy_ == nullptr || policy_->allows(kernel.name, variant.name));
+    return graph::can_use(kernel, variant, *caps_, policy_);
   }
   /// VariantPolicy::choose.
   [[nodiscard]] size_t choose(std::string_view work, std::span<const std::string> ways) const {

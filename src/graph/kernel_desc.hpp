@@ -57,6 +57,10 @@ class VariantPolicy {
   }
 };
 
+/// Whether a variant fits the device and the policy (nullptr: everything) allows it.
+[[nodiscard]] bool can_use(const KernelDesc& kernel, const Variant& variant, const vk::Caps& caps,
+                           const VariantPolicy* policy);
+
 /// The first variant that fits the device and that the policy (nullptr: everything) allows; nullptr
 /// when none does.
 [[nodiscard]] const Variant* find_variant(const KernelDesc& kernel, const vk::Caps& caps,

@@ -56,7 +56,7 @@ struct PanelWay {
 class PanelWays {
  public:
   void add(const graph::Variant& variant, std::initializer_list<uint32_t> tile_columns);
-  /// What the graph's policy chooses; `work` is written to the node.
+  /// What the graph's policy chooses for this work.
   [[nodiscard]] const PanelWay& choose(const graph::Graph& graph, const std::string& work) const;
   [[nodiscard]] std::span<const PanelWay> all() const { return ways_; }
 

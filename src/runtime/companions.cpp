@@ -4,13 +4,13 @@
 #include <filesystem>
 #include <system_error>
 
-#include "formats/utf8_path.hpp"
+#include "base/utf8_path.hpp"
 
 namespace kimberlite::runtime {
 
 std::vector<std::string> list_companions(const std::string& model_path) {
   namespace fs = std::filesystem;
-  const fs::path model = formats::utf8_path(model_path);
+  const fs::path model = utf8_path(model_path);
   const fs::path folder = model.has_parent_path() ? model.parent_path() : fs::path(".");
   std::error_code failure;
   const uintmax_t model_bytes = fs::file_size(model, failure);
@@ -19,7 +19,7 @@ std::vector<std::string> list_companions(const std::string& model_path) {
        at.increment(failure)) {
     std::error_code unknown;
     if (at->path().extension() != ".gguf" || !at->is_regular_file(unknown)) continue;
-    if (at->file_size(unknown) < model_bytes) paths.push_back(formats::to_utf8(at->path()));
+    if (at->file_size(unknown) < model_bytes) paths.push_back(to_utf8(at->path()));
   }
   std::ranges::sort(paths);
   return paths;

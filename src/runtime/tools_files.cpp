@@ -5,8 +5,8 @@
 
 #include "base/numeric.hpp"
 #include "base/os.hpp"
+#include "base/utf8_path.hpp"
 #include "formats/gguf.hpp"
-#include "formats/utf8_path.hpp"
 #include "kimberlite/tools.hpp"
 #include "model/config.hpp"
 #include "model/weights.hpp"
@@ -162,16 +162,15 @@ Result<std::string> find_demonstration_model() {
   if (!program) {
     return Error{ErrorCode::io, "no model was named, and where the program lies is not known"};
   }
-  const std::filesystem::path folder = formats::utf8_path(*program).parent_path();
+  const std::filesystem::path folder = utf8_path(*program).parent_path();
   const std::filesystem::path shared = folder.parent_path() / "share" / "kimberlite";
   for (const std::filesystem::path& place : {folder, shared}) {
     std::error_code failure;
     const std::filesystem::path path = place / kDemonstrationModel;
-    if (std::filesystem::is_regular_file(path, failure)) return formats::to_utf8(path);
+    if (std::filesystem::is_regular_file(path, failure)) return to_utf8(path);
   }
   return Error{ErrorCode::io, fmt::format("no model was named, and {} is neither in {} nor in {}",
-                                          kDemonstrationModel, formats::to_utf8(folder),
-                                          formats::to_utf8(shared))};
+                                          kDemonstrationModel, to_utf8(folder), to_utf8(shared))};
 }
 
 }  // namespace kimberlite

@@ -1,7 +1,6 @@
 #include "runtime/tuner.hpp"
 
 #include <algorithm>
-#include <limits>
 #include <map>
 #include <string>
 #include <vector>

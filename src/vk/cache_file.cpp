@@ -6,11 +6,9 @@
 
 #include <cstdint>
 #include <cstring>
-#include <filesystem>
-#include <fstream>
 
 #include "base/mapped_file.hpp"
-#include "base/os.hpp"
+#include "base/replace_contents.hpp"
 
 namespace kimberlite::vk {
 namespace {
@@ -29,10 +27,6 @@ uint64_t checksum(std::span<const std::byte> bytes) {
   uint64_t hash = 0xcbf29ce484222325ull;
   for (const std::byte byte : bytes) hash = (hash ^ static_cast<uint64_t>(byte)) * 0x100000001b3ull;
   return hash;
-}
-
-std::filesystem::path to_path(const std::string& utf8) {
-  return std::filesystem::path(std::u8string(utf8.begin(), utf8.end()));
 }
 
 }  // namespace
@@ -68,17 +62,9 @@ Status write_cached_blob(const std::string& path, const std::string& key,
   header.key_bytes = key.size();
   header.blob_bytes = blob.size();
   header.checksum = checksum(blob);
-  const std::string fresh = path + ".new";
-  {
-    std::ofstream out(to_path(fresh), std::ios::binary | std::ios::trunc);
-    out.write(reinterpret_cast<const char*>(&header), sizeof(header));
-    out.write(key.data(), static_cast<std::streamsize>(key.size()));
-    out.write(reinterpret_cast<const char*>(blob.data()),
-              static_cast<std::streamsize>(blob.size()));
-    out.flush();
-    if (!out) return Error{ErrorCode::io, fresh + ": cannot write the pipeline cache"};
-  }
-  return os::replace_file(fresh, path);
+  return replace_contents(
+      path, {std::as_bytes(std::span(&header, 1)), std::as_bytes(std::span(key)), blob},
+      "the pipeline cache");
 }
 
 }  // namespace kimberlite::vk

@@ -112,6 +112,15 @@ TEST_F(TuningTest, ChangesNoTokenAndIsDoneOnce) {
   replace(changed.dump());
   const auto narrow = open();
   EXPECT_EQ(narrow->tuning().size(), n_known);
+  const auto session = require_value(Session::make(*narrow, 512, std::nullopt));
+  const auto graph = session->passes().build({runtime::PassEnd::cache, 16}, narrow->policy());
+  size_t n_chosen = 0;
+  for (const graph::Node& node : graph.nodes()) {
+    if (node.work.empty()) continue;
+    ++n_chosen;
+    EXPECT_EQ(node.constants[2], 2u) << node.work;  // panel.glsl: COLUMNS
+  }
+  EXPECT_GT(n_chosen, 0u);
   EXPECT_EQ(tokens(*narrow), expected);
   EXPECT_EQ(n_timings_, 0);
 }

@@ -4,7 +4,7 @@
 #include <filesystem>
 #include <string>
 
-namespace kimberlite::formats {
+namespace kimberlite {
 
 inline std::filesystem::path utf8_path(const std::string& path) {
   return {std::u8string(path.begin(), path.end())};
@@ -15,4 +15,4 @@ inline std::string to_utf8(const std::filesystem::path& path) {
   return {text.begin(), text.end()};
 }
 
-}  // namespace kimberlite::formats
+}  // namespace kimberlite
