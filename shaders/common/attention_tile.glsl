@@ -28,7 +28,7 @@ uint kv_head;
 uint lane_unit(uint i) { return (i * kLanes + gl_SubgroupInvocationID) % kCodeUnits; }
 /// Which vec4 of a head is number i of this lane.
 uint lane_vec(uint i) { return lane_unit(i / kUnitVecs) * kUnitVecs + i % kUnitVecs; }
-bool is_spare() { return gl_SubgroupInvocationID >= kCodeUnits; }
+bool is_spare() { return kCodeUnits < kLanes && gl_SubgroupInvocationID >= kCodeUnits; }
 
 /// Where a key's values start, in units, relative to the block's first key. Masked keys of a block
 /// stand for the nearest visible one: rows outside the visible range may hold anything, NaN

@@ -96,16 +96,24 @@ void store_code(uint block, uint r, int code, bool exists) {
   if (exists) STORE_WORD(block * BLOCK_WORDS + r, word);
 }
 
+// Sums are stored by loops that stay loops: a CPU driver's compiler takes longer over stores and
+// what goes before them, each written out, than over the product itself.
+float sums[MAX_TILE];  // acc, which loops that compute it must not index
+
+float gated_sum(uint c, uint g) {
+  return gated_value(sums[g * COLUMNS + c], sums[(g + ROWS / 2) * COLUMNS + c]);
+}
+
 /// The panel's lanes are neighbours in one subgroup; each has `value` of elements row_of(g).
 void round_gated(uint c, float value[4]) {
   float largest = 0.0;
-  [[unroll]] for (uint g = 0; g < ROWS / 2; ++g) largest = max(largest, abs(value[g]));
+  [[dont_unroll]] for (uint g = 0; g < ROWS / 2; ++g) largest = max(largest, abs(value[g]));
   [[unroll]] for (uint step = 1; step < LANES; step *= 2) {
     largest = max(largest, subgroupShuffleXor(largest, step));
   }
   const float inverse = inverse_scale(largest);
   int sum = 0;
-  [[unroll]] for (uint g = 0; g < ROWS / 2; ++g) {
+  [[dont_unroll]] for (uint g = 0; g < ROWS / 2; ++g) {
     const int code = round_codes(vec4(value[g]), inverse).x;
     sum += code;
     store_code(gated_block(c), row_of(g), code, in_tile(c));
@@ -115,10 +123,10 @@ void round_gated(uint c, float value[4]) {
 }
 
 void store_gated() {
-  [[unroll]] for (uint c = 0; c < COLUMNS; ++c) {
+  [[dont_unroll]] for (uint c = 0; c < COLUMNS; ++c) {
     float value[4];
-    [[unroll]] for (uint g = 0; g < ROWS / 2; ++g) {
-      value[g] = gated_value(acc[g * COLUMNS + c], acc[(g + ROWS / 2) * COLUMNS + c]);
+    [[dont_unroll]] for (uint g = 0; g < ROWS / 2; ++g) {
+      value[g] = gated_sum(c, g);
       store_gated_value(c, row_of(g), value[g]);
     }
     if (HAS_CODES) round_gated(c, value);
@@ -126,12 +134,13 @@ void store_gated() {
 }
 
 void store_panel() {
+  [[unroll]] for (uint i = 0; i < ROWS * COLUMNS; ++i) sums[i] = acc[i];
   if (GATED) {
     store_gated();
     return;
   }
-  [[unroll]] for (uint g = 0; g < ROWS; ++g) {
-    [[unroll]] for (uint c = 0; c < COLUMNS; ++c) store_value(row_of(g), c, acc[g * COLUMNS + c]);
+  [[dont_unroll]] for (uint i = 0; i < ROWS * COLUMNS; ++i) {
+    store_value(row_of(i / COLUMNS), i % COLUMNS, sums[i]);
   }
 }
 #endif
