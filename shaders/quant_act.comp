@@ -38,7 +38,9 @@ void main() {
   const float inverse = inverse_scale(largest);
   store_codes(block, j, round_codes(x[block * 8 + j], inverse));
   if (j != 0) return;
-  int sum = 0;
-  [[unroll]] for (uint i = 0; i < 8; ++i) sum += sum4(round_codes(x[block * 8 + i], inverse));
-  store_scale(block, largest, sum);
+  ivec2 sums = ivec2(0);
+  [[unroll]] for (uint i = 0; i < 8; ++i) {
+    sums += sum4(round_codes(x[block * 8 + i], inverse)) * ivec2(i < 4, 1);
+  }
+  store_scale(block, largest, sums);
 }

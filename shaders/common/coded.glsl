@@ -7,22 +7,34 @@
 
 layout(constant_id = FORMAT_CONSTANT) const uint FORMAT = 0;
 
+// The words of high bits of block b, of the planes from unit `first` of the scales on.
+uvec2 high_words(uint first, uint b, uint row) {
+  const uint at = first + b * coded_high_bits(FORMAT) * 16;
+  if (coded_high_bits(FORMAT) == 0) return uvec2(0);
+  return uvec2(scale_word(at, row), coded_high_bits(FORMAT) == 2 ? scale_word(at + 16, row) : 0);
+}
+
 // Four codes, a byte each: elements 4j .. 4j + 3 of block b, from the unit that has them and the
-// block's word of high bits. Byte i of that word has in bit j the one of element 4j + i.
+// block's words of high bits. Byte i of a word has in bit j the one of element 4j + i; where there
+// are two, bits 2 (j % 4) of byte i of word j / 4 are the two of element 4j + i.
 //   4 bits: byte 4 (j % 4) + i of the unit, low nibbles j < 4
 //   2 bits: two words a block; bits 2 (j % 4) of byte i of word j / 4
 //   1 bit:  one word a block, as that of high bits
-uint four_codes(uvec4 unit, uint high, uint b, uint j) {
+uint four_codes(uvec4 unit, uvec2 high, uint b, uint j) {
   if (coded_bits(FORMAT) == 1) return (unit[b & 3] >> j) & 0x01010101;
   if (coded_bits(FORMAT) == 2) {
     const uint word = (b & 1) != 0 ? unit[2 + j / 4] : unit[j / 4];
     const uint codes = (word >> (2 * (j & 3))) & 0x03030303;
-    if (!coded_has_high(FORMAT)) return codes;
-    return codes | ((j < 2 ? high << (2 - j) : high >> (j - 2)) & 0x04040404);
+    if (coded_high_bits(FORMAT) == 0) return codes;
+    return codes | ((j < 2 ? high.x << (2 - j) : high.x >> (j - 2)) & 0x04040404);
   }
   const uint codes = (j < 4 ? unit[j & 3] : unit[j & 3] >> 4) & 0x0f0f0f0f;
-  if (!coded_has_high(FORMAT)) return codes;
-  return codes | ((j < 4 ? high << (4 - j) : high >> (j - 4)) & 0x10101010);
+  if (coded_high_bits(FORMAT) == 0) return codes;
+  if (coded_high_bits(FORMAT) == 2) {
+    const uint pairs = high[j / 4], at = 2 * (j & 3);
+    return codes | ((at < 4 ? pairs << (4 - at) : pairs >> (at - 4)) & 0x30303030);
+  }
+  return codes | ((j < 4 ? high.x << (4 - j) : high.x >> (j - 4)) & 0x10101010);
 }
 
 bool has_table() { return coded_is_iq4(FORMAT) || coded_is_fp4(FORMAT); }
@@ -54,6 +66,7 @@ uint step_head(uint first, uint row) {
   if (FORMAT == kFormatQ5_K) return q4_k_scales(first, row);
   if (FORMAT == kFormatQ2_K) return scale_word(first + 64, row);
   if (FORMAT == kFormatQ3_K) return floatBitsToUint(scale_half(first + 48, row));
+  if (FORMAT == kFormatQ6_K) return floatBitsToUint(scale_half(first + 64, row));
   if (FORMAT == kFormatIq4Xs) return scale_word(first, row);
   return 0;
 }
@@ -72,6 +85,13 @@ vec2 group_factors(uint first, uint head, uint b, uint h, uint row) {
     const uint high = scale_word(first + 32, row) >> (at + (b >> 1) * 2) & 3;
     precise const float scale = uintBitsToFloat(head) * (float(low | high << 4) - 32.0);
     precise const float least = 4.0 * scale;
+    return vec2(scale, least);
+  }
+  if (FORMAT == kFormatQ6_K) {
+    const uint codes = scale_word(first + (b >> 1) * 16, row);
+    precise const float scale =
+        uintBitsToFloat(head) * float(int(codes << (24 - (b & 1) * 16 - h * 8)) >> 24);
+    precise const float least = 32.0 * scale;
     return vec2(scale, least);
   }
   if (FORMAT == kFormatIq4Xs) {

@@ -1,6 +1,6 @@
 // Formats that one module of matvec.comp or embed.comp computes with, told apart by a
-// specialisation constant: codes of 1, 2 or 4 bits, for some a fifth or third bit in a plane of its
-// own, and for each group of 32 or 16 elements a scale and a minimum:
+// specialisation constant: codes of 1, 2 or 4 bits, for some one or two higher bits in a plane of
+// their own, and for each group of 32 or 16 elements a scale and a minimum:
 //
 //   weight = scale * value(code) - min        value: the code itself, or its entry in a table
 //
@@ -25,9 +25,10 @@ const u32 kFormatQ2_0 = 6;
 const u32 kFormatQ1_0 = 7;
 const u32 kFormatQ5_K = 8;
 const u32 kFormatIq4Xs = 9;
-const u32 kFormatQ2_K = 10;
-const u32 kFormatQ3_K = 11;
-const u32 kFormatTernary = 12;  // TQ2_0, and TQ1_0 with its digits in two bits each
+const u32 kFormatQ6_K = 10;  // of class int8_dot; float32 has a layout of its own
+const u32 kFormatQ2_K = 11;
+const u32 kFormatQ3_K = 12;
+const u32 kFormatTernary = 13;  // TQ2_0, and TQ1_0 with its digits in two bits each
 
 // Blocks of 32 elements in a step.
 KL_CODED_FUNCTION u32 coded_blocks(u32 format) {
@@ -42,10 +43,19 @@ KL_CODED_FUNCTION u32 coded_bits(u32 format) {
   return format == kFormatQ2_0 || format >= kFormatQ2_K ? 2 : 4;
 }
 
-// A bit more, in a word of its own for each block.
-KL_CODED_FUNCTION bool coded_has_high(u32 format) {
-  return format == kFormatQ5_0 || format == kFormatQ5_1 || format == kFormatQ5_K ||
-         format == kFormatQ3_K;
+// More bits of a code, in a word of its own for each block, or in two for each.
+KL_CODED_FUNCTION u32 coded_high_bits(u32 format) {
+  if (format == kFormatQ6_K) return 2;
+  const bool has_one = format == kFormatQ5_0 || format == kFormatQ5_1 || format == kFormatQ5_K ||
+                       format == kFormatQ3_K;
+  return has_one ? 1 : 0;
+}
+
+// What codes of types without a minimum are too large by; 0 for the others.
+KL_CODED_FUNCTION u32 coded_bias(u32 format) {
+  if (format == kFormatQ6_K) return 32;
+  if (format == kFormatQ5_0) return 16;
+  return format == kFormatQ3_K ? 4 : 0;
 }
 
 KL_CODED_FUNCTION bool coded_is_iq4(u32 format) {
@@ -57,12 +67,13 @@ KL_CODED_FUNCTION bool coded_is_fp4(u32 format) {
 
 // Scales for every 16 elements, not 32.
 KL_CODED_FUNCTION bool coded_has_small_groups(u32 format) {
-  return format == kFormatNvfp4 || format == kFormatQ2_K || format == kFormatQ3_K;
+  return format == kFormatNvfp4 || format == kFormatQ2_K || format == kFormatQ3_K ||
+         format == kFormatQ6_K;
 }
 
 // Units of a panel's step that the words of high bits take, before the scales.
 KL_CODED_FUNCTION u32 coded_high_units(u32 format) {
-  return coded_has_high(format) ? 16 * coded_blocks(format) : 0;
+  return 16 * coded_blocks(format) * coded_high_bits(format);
 }
 
 // Units of a panel's step: those, and for each of 64 rows ...
@@ -73,6 +84,7 @@ KL_CODED_FUNCTION u32 coded_scale_units(u32 format) {
   if (format == kFormatQ4_1 || format == kFormatQ5_1) n_bytes = 4;              // d, m
   if (format == kFormatIq4Xs) n_bytes = 8;                                      // d, 8 of 6 bits
   if (format == kFormatQ5_K) n_bytes = 16;                                      // as Q4_K
+  if (format == kFormatQ6_K) n_bytes = 18;                                      // 16 int8, d
   if (format == kFormatQ2_K) n_bytes = 20;                                      // 16 bytes, d, dmin
   if (format == kFormatQ3_K) n_bytes = 14;                                      // 16 of 6 bits, d
   return coded_high_units(format) + 4 * n_bytes;

@@ -24,7 +24,7 @@ vec4 weights(uint codes) {
 }
 
 // Half h of a block, of which `unit` and `high` have every row's codes.
-void add_half(uvec4 unit[ROWS], uint high[ROWS], uint b, uint h) {
+void add_half(uvec4 unit[ROWS], uvec2 high[ROWS], uint b, uint h) {
   [[unroll]] for (uint jj = 0; jj < 4; ++jj) {
     const uint j = h * 4 + jj;
     vec4 xs[COLUMNS];
@@ -55,10 +55,10 @@ void add_coded_block(uint at, uint step, uint b, uint head[ROWS]) {
   const uint first_unit = (at * coded_blocks(FORMAT) + b) * coded_bits(FORMAT) / 4;
   begin_block(step * coded_blocks(FORMAT) + b);
   uvec4 unit[ROWS];
-  uint high[ROWS];
+  uvec2 high[ROWS];
   [[unroll]] for (uint g = 0; g < ROWS; ++g) {
     unit[g] = LOAD_WIDE(codes, first_unit * 64 + row_of(g));
-    high[g] = coded_has_high(FORMAT) ? scale_word(first_high + b * 16, g) : 0;
+    high[g] = high_words(first_high, b, g);
   }
   [[unroll]] for (uint h = 0; h < 2; ++h) {
     const bool starts = h == 0 || coded_has_small_groups(FORMAT);

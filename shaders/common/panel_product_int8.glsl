@@ -1,7 +1,8 @@
 // add_step(step): adds one step over K of the int8 product to acc, for each weight type (one of the
 // TYPE_ macros) and class: PAIRS for int8_swar, else int8_dot.
 //
-// x is quantised per block of 32 (quant_act.comp): codes, then a unit { bits of d, sum of codes }.
+// x is quantised per block of 32 (round_rows.glsl): codes, then a unit { bits of d, sum of codes,
+// with bytes that of their first half }.
 // Integer sums are exact; one float32 product and sum per block, precise, in the order of K.
 #ifdef TYPE_Q4_K
 #include "common/q4_k_scales.glsl"
@@ -110,6 +111,9 @@ void add_block(uint first, uint block) {
 
 float x_scale[COLUMNS];
 int x_sum[COLUMNS];
+#ifdef TYPE_CODED
+int x_half[COLUMNS];
+#endif
 
 void read_x_scales() {
   [[unroll]] for (uint c = 0; c < COLUMNS; ++c) {
@@ -117,6 +121,9 @@ void read_x_scales() {
     const uvec4 unit = LOAD_WIDE(x, at);
     x_scale[c] = uintBitsToFloat(unit.x);
     x_sum[c] = int(unit.y);
+#ifdef TYPE_CODED
+    x_half[c] = int(unit.z);
+#endif
   }
 }
 

@@ -8,13 +8,10 @@ uint table_bytes(uint codes) {
 }
 
 // total += the products of half h of a block, of which `unit` and `high` have every row's codes.
-void add_half(uvec4 unit[ROWS], uint high[ROWS], uint b, uint h) {
+void add_half(uvec4 unit[ROWS], uvec2 high[ROWS], uint b, uint h) {
   uvec4 xs[COLUMNS];
   [[unroll]] for (uint c = 0; c < COLUMNS; ++c) {
     xs[c] = LOAD_WIDE(x, x_row[c] + x_block * X_UNITS + h);
-    if (!coded_has_small_groups(FORMAT)) continue;
-    x_sum[c] = 0;
-    [[unroll]] for (uint j = 0; j < 4; ++j) x_sum[c] += dot4(0x01010101, xs[c][j]);
   }
   [[unroll]] for (uint j = 0; j < 4; ++j) {
     [[unroll]] for (uint g = 0; g < ROWS; ++g) {
@@ -25,15 +22,24 @@ void add_half(uvec4 unit[ROWS], uint high[ROWS], uint b, uint h) {
   }
 }
 
-// acc += x_scale * (scale * total - min * x_sum), for the group that ends with half h of block b.
+// The sum of the codes of x in the group that ends with half h.
+int group_sum(uint c, uint h) {
+  if (!coded_has_small_groups(FORMAT)) return x_sum[c];
+  return h == 0 ? x_half[c] : x_sum[c] - x_half[c];
+}
+
+// acc += x_scale * (scale * total - min * x_sum), for the group that ends with half h of block b; a
+// bias is taken from the total while it is an integer.
 void add_group(uint first, uint head[ROWS], uint b, uint h) {
   [[unroll]] for (uint g = 0; g < ROWS; ++g) {
     const vec2 factors = group_factors(first, head[g], b, h, g);
     [[unroll]] for (uint c = 0; c < COLUMNS; ++c) {
       const uint i = g * COLUMNS + c;
       precise const vec2 scaled = factors * x_scale[c];
-      precise const float least = has_table() ? acc[i] : fma(-scaled.y, float(x_sum[c]), acc[i]);
-      precise const float sum = fma(scaled.x, float(total[i]), least);
+      const int unbiased = total[i] - int(coded_bias(FORMAT)) * group_sum(c, h);
+      const bool has_least = !has_table() && coded_bias(FORMAT) == 0;
+      precise const float least = has_least ? fma(-scaled.y, float(group_sum(c, h)), acc[i]) : acc[i];
+      precise const float sum = fma(scaled.x, float(unbiased), least);
       acc[i] = sum;
     }
   }
@@ -50,10 +56,10 @@ void add_step(uint step) {
   for (uint b = 0; b < n_blocks; ++b) {
     x_block = step * n_blocks + b;
     uvec4 unit[ROWS];
-    uint high[ROWS];
+    uvec2 high[ROWS];
     [[unroll]] for (uint g = 0; g < ROWS; ++g) {
       unit[g] = LOAD_WIDE(codes, (first_unit + b * coded_bits(FORMAT) / 4) * 64 + row_of(g));
-      high[g] = coded_has_high(FORMAT) ? scale_word(first_high + b * 16, g) : 0;
+      high[g] = high_words(first_high, b, g);
     }
     read_x_scales();
     [[unroll]] for (uint h = 0; h < 2; ++h) {

@@ -145,7 +145,7 @@ void read_block(uint row, uint block) {
   const uint head = step_head(first, row);
   const uint n_units = n_blocks * coded_bits(FORMAT) / 4;
   const uvec4 unit = row_unit(row, step, n_units, b * coded_bits(FORMAT) / 4);
-  const uint high = coded_has_high(FORMAT) ? scale_word(first_high + b * 16, row) : 0;
+  const uvec2 high = high_words(first_high, b, row);
   [[unroll]] for (uint h = 0; h < 2; ++h) {
     const vec2 factors = group_factors(first, head, b, h, row);
     [[unroll]] for (uint i = 16 * h; i < 16 * h + 16; ++i) {

@@ -50,13 +50,13 @@ void round_gated(uint first) {
     float largest = 0.0;
     [[unroll]] for (uint j = 0; j < 8; ++j) largest = max(largest, max4(gated_values[at + j]));
     const float inverse = inverse_scale(largest);
-    int sum = 0;
+    ivec2 sums = ivec2(0);
     [[unroll]] for (uint j = 0; j < 8; ++j) {
-      sum += sum4(round_codes(gated_values[at + j], inverse));
+      sums += sum4(round_codes(gated_values[at + j], inverse)) * ivec2(j < 4, 1);
     }
     if (!in_tile(c)) continue;
     store_codes(gated_block(c), i % 8, round_codes(gated_values[i], inverse));
-    if (i % 8 == 0) store_scale(gated_block(c), largest, sum);
+    if (i % 8 == 0) store_scale(gated_block(c), largest, sums);
   }
 }
 
@@ -112,14 +112,14 @@ void round_gated(uint c, float value[4]) {
     largest = max(largest, subgroupShuffleXor(largest, step));
   }
   const float inverse = inverse_scale(largest);
-  int sum = 0;
+  ivec2 sums = ivec2(0);
   [[dont_unroll]] for (uint g = 0; g < ROWS / 2; ++g) {
     const int code = round_codes(vec4(value[g]), inverse).x;
-    sum += code;
+    sums += code * ivec2(row_of(g) < 16, 1);
     store_code(gated_block(c), row_of(g), code, in_tile(c));
   }
-  [[unroll]] for (uint step = 1; step < LANES; step *= 2) sum += subgroupShuffleXor(sum, step);
-  if (in_tile(c) && lane == 0) store_scale(gated_block(c), largest, sum);
+  [[unroll]] for (uint step = 1; step < LANES; step *= 2) sums += subgroupShuffleXor(sums, step);
+  if (in_tile(c) && lane == 0) store_scale(gated_block(c), largest, sums);
 }
 
 void store_gated() {

@@ -2,7 +2,7 @@
 // or both, as the specialisation constant OUTPUTS says.
 //
 //   y_q  u32 [n_rows, n_blocks, 12]   kBytes, words 0..7: four int8 codes each; 8: bits of d;
-//                                     9: sum of q
+//                                     9: sum of q; 10: of its first half
 //        u32 [n_rows, n_blocks, 36]   kWords, words 0..31: one code each; 32: d; 33: sum of q
 //
 // A block has 32 elements: d = max|x| / 127, q = round(x / d); zeros where the inverse of d is not
@@ -48,11 +48,13 @@ void store_codes(uint block, uint j, ivec4 q) {
   }
 }
 
-void store_scale(uint block, float largest, int sum) {
+/// `sums`: of the codes of the first half of the block, and of all.
+void store_scale(uint block, float largest, ivec2 sums) {
   precise const float d = largest * (1.0 / 127.0);
   const uint at = block * BLOCK_WORDS + BLOCK_WORDS - 4;
   STORE_WORD(at, inverse_scale(largest) == 0.0 ? 0 : floatBitsToUint(d));
-  STORE_WORD(at + 1, uint(sum));
+  STORE_WORD(at + 1, uint(sums.y));
+  if ((OUTPUTS & kBytes) != 0) STORE_WORD(at + 2, uint(sums.x));
 }
 
 /// A block that 8 neighbouring lanes hold, all of them active: `mine` are elements 4j .. 4j + 3 of
@@ -63,9 +65,12 @@ void round_block(uint block, uint j, vec4 mine, bool exists) {
     largest = max(largest, subgroupShuffleXor(largest, step));
   }
   const ivec4 q = round_codes(mine, inverse_scale(largest));
-  int sum = sum4(q);
-  [[unroll]] for (uint step = 1; step < 8; step *= 2) sum += subgroupShuffleXor(sum, step);
+  int half_sum = sum4(q);
+  [[unroll]] for (uint step = 1; step < 4; step *= 2) {
+    half_sum += subgroupShuffleXor(half_sum, step);
+  }
+  const int sum = half_sum + subgroupShuffleXor(half_sum, 4);
   if (!exists) return;
   store_codes(block, j, q);
-  if (j == 0) store_scale(block, largest, sum);
+  if (j == 0) store_scale(block, largest, ivec2(half_sum, sum));
 }

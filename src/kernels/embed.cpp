@@ -52,6 +52,8 @@ struct CodedKernel {
               {"embed_" #type, kBindings, sizeof(shaders::EmbedPush), kCodedVariants}},
 constexpr std::array kCodedKernels{KL_CODED_TYPES(KL_CODED_KERNEL)};
 #undef KL_CODED_KERNEL
+constexpr KernelDesc kEmbedQ6_KCoded{"embed_q6_k_coded", kBindings, sizeof(shaders::EmbedPush),
+                                     kCodedVariants};
 
 }  // namespace
 
@@ -71,7 +73,7 @@ const KernelDesc& embed_kernel(GgmlType type, LinearClass linear_class) {
     case GgmlType::q4_k:
       return pairs ? kEmbedQ4_KPairs : kEmbedQ4_K;
     case GgmlType::q6_k:
-      return kEmbedQ6_K;
+      return linear_class == LinearClass::int8_dot ? kEmbedQ6_KCoded : kEmbedQ6_K;
     default:
       break;
   }
@@ -95,7 +97,7 @@ void add_embed(graph::Graph& graph, const PackedMatrix& table, const Tensor& col
     node.label = label;
     node.tensors = {shard.codes, shard.scales.valid() ? shard.scales : shard.codes, columns, y};
     const uint32_t workgroup = std::max(32u, graph.caps().subgroup_size);
-    node.constants = {workgroup, find_coded_format(table.type).value_or(0)};
+    node.constants = {workgroup, find_coded_format(table.type, table.linear_class).value_or(0)};
     node.set_push(shaders::EmbedPush{
         static_cast<uint32_t>(table.n_steps), static_cast<uint32_t>(table.n_cols),
         static_cast<uint32_t>(table.n_rows), static_cast<uint32_t>(shard.first_row),

@@ -105,19 +105,22 @@ void store_q5_k(const uint8_t* codes, std::byte* block) {
   store_high<16, 4>(codes, block);
 }
 
-// Q2_K, Q3_K, TQ2_0: element 128 h + 32 k + l is bits 2k of byte 32 h + l.
-template <size_t kAt>
+// Q2_K, Q3_K, TQ2_0 and the upper bits of Q6_K: element 128 h + 32 k + l is bits 2k of byte 32 h +
+// l.
+template <size_t kAt, int kShift = 0>
 void load_two_bits(const std::byte* block, uint8_t* codes) {
   for (size_t l = 0; l < 64; l += 8) {
     const auto bits = load<uint64_t>(block + kAt + l);
     uint8_t* half = codes + l / 32 * 128 + l % 32;
-    for (size_t k = 0; k < 4; ++k) or_codes(half + 32 * k, bits >> (2 * k) & 3 * kEightOnes);
+    for (size_t k = 0; k < 4; ++k) {
+      or_codes(half + 32 * k, (bits >> (2 * k) & 3 * kEightOnes) << kShift);
+    }
   }
 }
-template <size_t kAt>
+template <size_t kAt, int kShift = 0>
 void store_two_bits(const uint8_t* codes, std::byte* block) {
   for (size_t i = 0; i < 256; ++i) {
-    or_into(block[kAt + i / 128 * 32 + i % 32], (codes[i] & 3u) << (i / 32 % 4 * 2));
+    or_into(block[kAt + i / 128 * 32 + i % 32], (codes[i] >> kShift & 3u) << (i / 32 % 4 * 2));
   }
 }
 
@@ -128,6 +131,15 @@ void load_q3_k(const std::byte* block, uint8_t* codes) {
 void store_q3_k(const uint8_t* codes, std::byte* block) {
   store_two_bits<32>(codes, block);
   store_high<0, 2>(codes, block);
+}
+
+void load_q6_k(const std::byte* block, uint8_t* codes) {
+  load_nibbles<0, 2, 64>(block, codes);
+  load_two_bits<128, 4>(block, codes);
+}
+void store_q6_k(const uint8_t* codes, std::byte* block) {
+  store_nibbles<0, 2, 64>(codes, block);
+  store_two_bits<128, 4>(codes, block);
 }
 
 // Q1_0, Q2_0: 128 bits from byte 2 on, from the low bits of each byte on.
@@ -193,6 +205,8 @@ constexpr CodedType kQ2_K{kFormatQ2_K,
                           {{{0, 4}, {4, 4}, {8, 4}, {12, 4}, {80, 4}}}};
 constexpr CodedType kQ3_K{
     kFormatQ3_K, 110, load_q3_k, store_q3_k, {{{96, 4}, {100, 4}, {104, 4}, {108, 2}}}};
+constexpr CodedType kQ6_K{
+    kFormatQ6_K, 210, load_q6_k, store_q6_k, {{{192, 4}, {196, 4}, {200, 4}, {204, 4}, {208, 2}}}};
 constexpr CodedType kTq2_0{kFormatTernary, 66, load_two_bits<0>, store_two_bits<0>, {{{64, 2}}}};
 constexpr CodedType kTq1_0{kFormatTernary, 54, load_trits, store_trits, {{{52, 2}}}};
 
@@ -218,15 +232,29 @@ void spread_bits(uint32_t word, int shift, uint8_t* codes) {
   }
 }
 
+/// The two bits from `shift` on of each code of half m of a block, four words side by side, and
+/// back.
+uint32_t join_pairs(const uint8_t* codes, size_t m, int shift) {
+  uint32_t word = 0;
+  for (size_t s = 0; s < 4; ++s) {
+    word |= (four_codes(codes, 4 * m + s) >> shift & 3 * kOnes) << (2 * s);
+  }
+  return word;
+}
+void spread_pairs(uint32_t word, size_t m, int shift, uint8_t* codes) {
+  for (size_t s = 0; s < 4; ++s) {
+    const uint32_t four = four_codes(codes, 4 * m + s) | (word >> (2 * s) & 3 * kOnes) << shift;
+    std::memcpy(codes + 4 * (4 * m + s), &four, 4);
+  }
+}
+
 /// Block b of 32 codes to its place in the units (shaders/common/coded.glsl, four_codes), and back.
 template <uint32_t kFormat>
 void put_block(const uint8_t* codes, const Target& to, size_t b) {
   if constexpr (coded_bits(kFormat) == 1) store(to.unit(b / 4) + b % 4 * 4, join_bits(codes, 0));
   if constexpr (coded_bits(kFormat) == 2) {
     for (size_t m = 0; m < 2; ++m) {
-      uint32_t word = 0;
-      for (size_t s = 0; s < 4; ++s) word |= (four_codes(codes, 4 * m + s) & 3 * kOnes) << (2 * s);
-      store(to.unit(b / 2) + b % 2 * 8 + m * 4, word);
+      store(to.unit(b / 2) + b % 2 * 8 + m * 4, join_pairs(codes, m, 0));
     }
   }
   if constexpr (coded_bits(kFormat) == 4) {
@@ -235,8 +263,11 @@ void put_block(const uint8_t* codes, const Target& to, size_t b) {
       store(to.unit(b) + j * 4, low | (four_codes(codes, j + 4) & 15 * kOnes) << 4);
     }
   }
-  if constexpr (coded_has_high(kFormat)) {
+  if constexpr (coded_high_bits(kFormat) == 1) {
     store(to.scale(4, b * 256), join_bits(codes, static_cast<int>(coded_bits(kFormat))));
+  }
+  if constexpr (coded_high_bits(kFormat) == 2) {
+    for (size_t m = 0; m < 2; ++m) store(to.scale(4, (2 * b + m) * 256), join_pairs(codes, m, 4));
   }
 }
 
@@ -246,10 +277,8 @@ void take_block(const Source& from, size_t b, uint8_t* codes) {
     spread_bits(load<uint32_t>(from.unit(b / 4) + b % 4 * 4), 0, codes);
   }
   if constexpr (coded_bits(kFormat) == 2) {
-    for (size_t j = 0; j < 8; ++j) {
-      const auto word = load<uint32_t>(from.unit(b / 2) + b % 2 * 8 + j / 4 * 4);
-      const uint32_t four = word >> (2 * (j % 4)) & 3 * kOnes;
-      std::memcpy(codes + 4 * j, &four, 4);
+    for (size_t m = 0; m < 2; ++m) {
+      spread_pairs(load<uint32_t>(from.unit(b / 2) + b % 2 * 8 + m * 4), m, 0, codes);
     }
   }
   if constexpr (coded_bits(kFormat) == 4) {
@@ -258,9 +287,14 @@ void take_block(const Source& from, size_t b, uint8_t* codes) {
       std::memcpy(codes + 4 * j, &four, 4);
     }
   }
-  if constexpr (coded_has_high(kFormat)) {
+  if constexpr (coded_high_bits(kFormat) == 1) {
     spread_bits(load<uint32_t>(from.scale(4, b * 256)), static_cast<int>(coded_bits(kFormat)),
                 codes);
+  }
+  if constexpr (coded_high_bits(kFormat) == 2) {
+    for (size_t m = 0; m < 2; ++m) {
+      spread_pairs(load<uint32_t>(from.scale(4, (2 * b + m) * 256)), m, 4, codes);
+    }
   }
 }
 
@@ -313,6 +347,7 @@ template <const CodedType& kType>
 constexpr Entry entry(GgmlType type) {
   return {type, kType.format, codec_of<kType>()};
 }
+constexpr Entry kQ6_KEntry = entry<kQ6_K>(GgmlType::q6_k);
 constexpr Entry kEntries[] = {entry<kQ4_1>(GgmlType::q4_1),    entry<kQ5_0>(GgmlType::q5_0),
                               entry<kQ5_1>(GgmlType::q5_1),    entry<kQ2_K>(GgmlType::q2_k),
                               entry<kQ3_K>(GgmlType::q3_k),    entry<kQ5_K>(GgmlType::q5_k),
@@ -321,15 +356,16 @@ constexpr Entry kEntries[] = {entry<kQ4_1>(GgmlType::q4_1),    entry<kQ5_0>(Ggml
                               entry<kMxfp4>(GgmlType::mxfp4),  entry<kNvfp4>(GgmlType::nvfp4),
                               entry<kQ1_0>(GgmlType::q1_0),    entry<kQ2_0>(GgmlType::q2_0)};
 
-const Entry* find_entry(GgmlType type) {
+const Entry* find_entry(GgmlType type, LinearClass linear_class) {
+  if (type == GgmlType::q6_k && linear_class == LinearClass::int8_dot) return &kQ6_KEntry;
   const auto* found = std::ranges::find(kEntries, type, &Entry::type);
   return found == std::end(kEntries) ? nullptr : found;
 }
 
 }  // namespace
 
-const Codec* find_coded_codec(GgmlType type) {
-  const Entry* found = find_entry(type);
+const Codec* find_coded_codec(GgmlType type, LinearClass linear_class) {
+  const Entry* found = find_entry(type, linear_class);
   return found == nullptr ? nullptr : found->codec;
 }
 
@@ -337,8 +373,8 @@ const Codec* find_coded_codec(GgmlType type) {
 
 namespace kimberlite::kernels {
 
-std::optional<uint32_t> find_coded_format(formats::GgmlType type) {
-  const pack::Entry* found = pack::find_entry(type);
+std::optional<uint32_t> find_coded_format(formats::GgmlType type, LinearClass linear_class) {
+  const pack::Entry* found = pack::find_entry(type, linear_class);
   return found == nullptr ? std::nullopt : std::optional(found->format);
 }
 

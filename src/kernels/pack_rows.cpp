@@ -204,7 +204,7 @@ Sizes check_sizes(const PackedLayout& layout, uint64_t n_rows, size_t rows, size
 }
 
 const Codec& find_codec(GgmlType type, LinearClass linear_class) {
-  if (const Codec* coded = find_coded_codec(type)) return *coded;
+  if (const Codec* coded = find_coded_codec(type, linear_class)) return *coded;
   const bool swar = linear_class == LinearClass::int8_swar;
   switch (type) {
     case GgmlType::f32:

@@ -150,6 +150,6 @@ template <size_t kStepBytes, void (*kPack)(const std::byte*, const Target&),
 constexpr Codec kCodec{pack_steps<kStepBytes, kPack>, unpack_steps<kStepBytes, kUnpack>};
 
 /// The packer of a type of shaders/common/coded.h; nothing for the others.
-const Codec* find_coded_codec(formats::GgmlType type);
+const Codec* find_coded_codec(formats::GgmlType type, LinearClass linear_class);
 
 }  // namespace kimberlite::kernels::pack

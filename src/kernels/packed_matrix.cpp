@@ -17,8 +17,8 @@ struct StepUnits {
   uint64_t scales;  // units of the panel
 };
 
-StepUnits step_units(GgmlType type) {
-  if (const std::optional<uint32_t> format = find_coded_format(type)) {
+StepUnits step_units(GgmlType type, LinearClass linear_class) {
+  if (const std::optional<uint32_t> format = find_coded_format(type, linear_class)) {
     const uint64_t n_blocks = shaders::coded_blocks(*format);
     return {32 * n_blocks, n_blocks * shaders::coded_bits(*format) / 4,
             shaders::coded_scale_units(*format)};
@@ -48,7 +48,7 @@ bool class_fits(GgmlType type, LinearClass linear_class) {
     case LinearClass::f32:
       return true;
     case LinearClass::int8_dot:
-      return is_q4 || type == GgmlType::q8_0 || find_coded_format(type).has_value();
+      return is_q4 || type == GgmlType::q8_0 || find_coded_format(type, linear_class).has_value();
     case LinearClass::int8_swar:
       return is_q4;
   }
@@ -57,7 +57,7 @@ bool class_fits(GgmlType type, LinearClass linear_class) {
 
 }  // namespace
 
-bool can_pack(GgmlType type) { return step_units(type).elements != 0; }
+bool can_pack(GgmlType type) { return step_units(type, LinearClass::f32).elements != 0; }
 
 const char* linear_class_text(LinearClass linear_class) {
   switch (linear_class) {
@@ -97,7 +97,7 @@ PackedLayout plan_packed(GgmlType type, uint64_t n_rows, uint64_t n_cols, const 
   KL_CHECK(can_pack(type), "a type that kernels cannot read");
   KL_CHECK(class_fits(type, linear_class), "a class that the type does not have");
   KL_CHECK(n_rows > 0 && n_cols > 0, "an empty matrix");
-  const StepUnits units = step_units(type);
+  const StepUnits units = step_units(type, linear_class);
   PackedLayout layout;
   layout.type = type;
   layout.linear_class = linear_class;

@@ -13,9 +13,9 @@
 //   q6_k      256   4 x 3 (panel_product_q6_k.glsl)                     4 x 64 words, 64 f16
 //   others    32 .. 256   shaders/common/coded.h, coded.glsl            high bits, then scales
 //
-// Class int8_swar replaces the units of q4_0 and of each block of q4_k: rows 16p + l and 16p + 8 +
-// l are the low and high 16 bits of the words of unit [p][h][l]; nibble i of word j is element 16h
-// + 4j + i.
+// Class int8_dot has q6_k among the others. Class int8_swar replaces the units of q4_0 and of each
+// block of q4_k: rows 16p + l and 16p + 8 + l are the low and high 16 bits of the words of unit
+// [p][h][l]; nibble i of word j is element 16h + 4j + i.
 //
 // Rows are padded to 64, elements to a whole step, with zero scales (zero values where a type has
 // none). Steps, panels and therefore shards are whole units.
@@ -50,8 +50,10 @@ enum class LinearClass : uint8_t {
 /// and iq3.
 [[nodiscard]] bool can_pack(formats::GgmlType type);
 
-/// FORMAT of shaders/common/coded.h for the types that share its modules.
-[[nodiscard]] std::optional<uint32_t> find_coded_format(formats::GgmlType type);
+/// FORMAT of shaders/common/coded.h for the types that share its modules: Q6_K only in class
+/// int8_dot, the others in each class that they have.
+[[nodiscard]] std::optional<uint32_t> find_coded_format(formats::GgmlType type,
+                                                        LinearClass linear_class);
 
 /// Policy. `precise`: activations stay float32.
 [[nodiscard]] LinearClass pick_linear_class(formats::GgmlType type, uint64_t n_rows,

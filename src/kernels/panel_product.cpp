@@ -121,6 +121,8 @@ struct CodedKernels {
                 describe("matmul_" #type "_int8", kCodedInt8Any)}},
 constexpr std::array kCodedKernels{KL_CODED_TYPES(KL_CODED_KERNELS)};
 #undef KL_CODED_KERNELS
+constexpr Kernels kQ6_KInt8{describe("matvec_q6_k_int8", kCodedInt8Any),
+                            describe("matmul_q6_k_int8", kCodedInt8Any)};
 
 #define KL_SWAR_KERNELS(name, layout)                                 \
   constexpr std::array name##Any{Variant{"panel", "matvec_" layout}}; \
@@ -162,6 +164,7 @@ const Kernels& find_kernels(GgmlType type, LinearClass linear_class) {
   if (linear_class == LinearClass::f32) return float_kernels(type);
   if (type == GgmlType::q4_0) return dot ? kQ4_0Int8 : kQ4_0Pairs;
   if (type == GgmlType::q4_k) return dot ? kQ4_KInt8 : kQ4_KPairs;
+  if (type == GgmlType::q6_k && dot) return kQ6_KInt8;
   KL_CHECK(type == GgmlType::q8_0 && dot, "a class that the type does not have");
   return kQ8_0Int8;
 }
@@ -277,7 +280,7 @@ PanelShape pick_panel_shape(const Variant& variant, const vk::Caps& caps, const 
   shape.spread = caps.wide_load == vk::WideLoad::texel && caps.subgroup_size >= 8;
   shape.mask_only = caps.is_cpu;
   shape.tail = w.n_cols % 32 != 0;
-  shape.format = find_coded_format(w.type).value_or(0);
+  shape.format = find_coded_format(w.type, w.linear_class).value_or(0);
   shape.gated = w.gated;
   if (variant.name.starts_with("split")) {
     shape.lanes = split_lanes(caps);
@@ -290,7 +293,8 @@ PanelShape pick_panel_shape(const Variant& variant, const vk::Caps& caps, const 
     }
     shape.workgroup = shape.lanes * shape.splits;
     // Values of many words beside many columns: narrower subgroups have more registers for a lane.
-    const bool many_words = w.linear_class == LinearClass::f32 || find_coded_format(w.type);
+    const bool many_words =
+        w.linear_class == LinearClass::f32 || find_coded_format(w.type, w.linear_class);
     if (many_words && tile_columns > 4 && caps.register_words < 128) {
       shape.subgroup_size = caps.min_subgroup_size;
     }

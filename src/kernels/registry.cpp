@@ -52,6 +52,7 @@ constexpr std::array kMatrixKinds{
     MatrixKind{GgmlType::q8_0, LinearClass::int8_dot},
     MatrixKind{GgmlType::q4_0, LinearClass::int8_dot},
     MatrixKind{GgmlType::q4_k, LinearClass::int8_dot},
+    MatrixKind{GgmlType::q6_k, LinearClass::int8_dot},
     KL_CODED_TYPES(KL_DOT_KIND)
     MatrixKind{GgmlType::q4_0, LinearClass::int8_swar},
     MatrixKind{GgmlType::q4_k, LinearClass::int8_swar},

@@ -117,7 +117,7 @@ class GatedTest : public LinearTest {
 TEST_F(GatedTest, OneProductIsTwoAndTheirGate) {
   for (const MatrixKind& kind : matrix_kinds()) {
     // One of the types that share a module stands for them.
-    if (find_coded_format(kind.type) && kind.type != GgmlType::q5_k) continue;
+    if (find_coded_format(kind.type, kind.linear_class) && kind.type != GgmlType::q5_k) continue;
     compare(kind, 3, nullptr, /*alone=*/false);
   }
 }

@@ -97,10 +97,11 @@ TEST_F(ProbeTest, ThisDriverPasses) {
 TEST_F(ProbeTest, EveryKindOfMatrixAndCachePasses) {
   ProbeRequest request;
   for (const MatrixKind& kind : kernels::matrix_kinds()) {
-    // Types that share a module: of the int8 class one with groups of 32, of 16, and with a table.
-    const bool is_shared = kernels::find_coded_format(kind.type).has_value();
-    const bool is_chosen =
-        kind.type == GgmlType::q5_k || kind.type == GgmlType::q2_k || kind.type == GgmlType::mxfp4;
+    // Types that share a module: of the int8 class one with groups of 32, of 16 with a minimum and
+    // with a bias, and with a table.
+    const bool is_shared = kernels::find_coded_format(kind.type, kind.linear_class).has_value();
+    const bool is_chosen = kind.type == GgmlType::q5_k || kind.type == GgmlType::q2_k ||
+                           kind.type == GgmlType::q6_k || kind.type == GgmlType::mxfp4;
     if (is_shared && kind.linear_class != LinearClass::f32 && !is_chosen) continue;
     request = {};
     request.matrices = {kind};

@@ -33,10 +33,10 @@ struct Product {
 constexpr Product kProducts[] = {
     // Lanes as in a subgroup, so that one split has it whole; two rows to a lane.
     {"rtx_4070_laptop", GgmlType::q4_0, 1, "split_dot", 32, 8, 0},
-    {"rtx_4070_laptop", GgmlType::q6_k, 8, "split", 32, 8, 0},
+    {"rtx_4070_laptop", GgmlType::q6_k, 8, "split_dot", 32, 8, 0},
     {"h100", GgmlType::q4_0, 8, "split_dot", 32, 8, 0},
     {"rx_7800_xt_radv", GgmlType::q4_0, 1, "split_dot", 32, 8, 0},
-    {"rx_7800_xt_radv", GgmlType::q6_k, 8, "split", 32, 8, 0},
+    {"rx_7800_xt_radv", GgmlType::q6_k, 8, "split_dot", 32, 8, 0},
     {"radeon_780m_radv", GgmlType::q4_0, 8, "split_dot", 32, 8, 0},
     {"vega10_radv", GgmlType::q4_0, 1, "split", 64, 4, 0},  // no dot products
     {"vega10_radv", GgmlType::q6_k, 8, "split", 64, 4, 0},

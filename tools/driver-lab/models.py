@@ -53,6 +53,7 @@ MODELS = [
     period("12b-q4_0", "12b", "q4_0", "q6_k", drafter="12b-drafter"),
     period("12b-q8_0", "12b", "q8_0", "q8_0", extra=("--kv-type", "q8_0")),
     period("12b-q4_k", "12b", "q4_k", "q6_k"),
+    period("12b-q6_k", "12b", "q6_k", "q6_k"),
     period("12b-q6_k-precise", "12b", "q6_k", "q6_k", extra=("--kv-type", "f32", "--precise")),
     period("12b-q5_k", "12b", "q5_k", "q6_k"),
     period("12b-bf16", "12b", "bf16", "q4_0"),
