@@ -92,7 +92,7 @@ foreach(type F32 F16 BF16 Q8_0 Q4_0 Q4_K Q6_K CODED)
 endforeach()
 
 # the same with cooperative matrices
-foreach(type Q8_0 Q4_0 Q4_K)
+foreach(type Q8_0 Q4_0 Q4_K CODED)
   string(TOLOWER ${type} name)
   foreach(texel "" "_texel")
     set(defines TYPE_${type} INT8)

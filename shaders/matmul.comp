@@ -5,6 +5,8 @@
 //   total[r][c] = sum over a block's 32 elements of w[r][k] * x[c][k]      int32, exact
 //   acc[r][c]   = fma(w_scale[r] * x_scale[c], total[r][c], acc[r][c])     float32, precise
 //
+// or of each half of a block, where scales are for 16 elements (GROUPS = 2).
+//
 // Grid: x = tile of COLUMNS columns, y = panel. A subgroup is one of the SPLITS parts of K and has
 // the whole tile: 64 x COLUMNS accumulators in matrices of MATRIX_M x MATRIX_N. It stages the codes
 // of a block in shared memory of its own and needs no other subgroup before the sums of the splits
@@ -36,6 +38,8 @@ layout(binding = 6, std430) writeonly buffer Yq { uint y_q[]; };
 layout(constant_id = 11) const uint MATRIX_M = 16;  // 8 or 16 rows
 layout(constant_id = 12) const uint MATRIX_N = 16;  // columns, a divisor of COLUMNS
 layout(constant_id = 13) const uint MATRIX_K = 32;  // 8, 16 or 32 elements
+layout(constant_id = 14) const uint GROUPS = 1;     // of a block, each with factors of its own
+layout(constant_id = 15) const bool HAS_LEAST = false;  // a minimum is taken from each weight
 
 #define SPLIT_K
 #include "common/panel.glsl"
@@ -62,6 +66,7 @@ void main() {
   find_panel();
   if (EXPERTS && !panel_exists) return;
   find_staged_columns();
+  clear_gaps();
   [[unroll]] for (uint i = 0; i < ROW_TILES * COLUMN_TILES; ++i) {
     acc[i] = coopmat<float, gl_ScopeSubgroup, MATRIX_M, MATRIX_N, gl_MatrixUseAccumulator>(0.0);
   }

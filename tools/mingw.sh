@@ -19,4 +19,4 @@ command -v wine >/dev/null || { echo "skipped: built, but no wine to run the tes
 # A Wine of its own: nothing of the user's is read or written. No window, no add-on installers.
 export WINEPREFIX=$PWD/$build/wine WINEDEBUG=-all WINEDLLOVERRIDES="mscoree,mshtml="
 wine wineboot --init >/dev/null 2>&1 || true
-ctest --test-dir "$build" -L cpu --output-on-failure --no-tests=error
+ctest --test-dir "$build" -j2 -L cpu --output-on-failure --no-tests=error

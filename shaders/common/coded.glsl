@@ -50,6 +50,12 @@ int table_value(uint code) {
   return int(word << (8 * (~code & 3))) >> 24;
 }
 
+// Four codes to the entries of the table.
+uint table_bytes(uint codes) {
+  return uint(table_value(codes & 15) & 0xff) | uint(table_value(codes >> 8 & 15) & 0xff) << 8 |
+         uint(table_value(codes >> 16 & 15) & 0xff) << 16 | uint(table_value(codes >> 24)) << 24;
+}
+
 // 2^(e - 128): half of an E8M0 scale, the other half of the doubled table.
 float half_e8m0(uint e) { return uintBitsToFloat(e < 2 ? 0x00200000u << e : (e - 1) << 23); }
 

@@ -71,6 +71,11 @@ KL_CODED_FUNCTION bool coded_has_small_groups(u32 format) {
          format == kFormatQ6_K;
 }
 
+// A minimum that no bias stands for.
+KL_CODED_FUNCTION bool coded_has_least(u32 format) {
+  return !coded_is_iq4(format) && !coded_is_fp4(format) && coded_bias(format) == 0;
+}
+
 // Units of a panel's step that the words of high bits take, before the scales.
 KL_CODED_FUNCTION u32 coded_high_units(u32 format) {
   return 16 * coded_blocks(format) * coded_high_bits(format);

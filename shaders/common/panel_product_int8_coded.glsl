@@ -2,11 +2,6 @@
 #define FORMAT_CONSTANT 7
 #include "common/coded.glsl"
 
-uint table_bytes(uint codes) {
-  return uint(table_value(codes & 15) & 0xff) | uint(table_value(codes >> 8 & 15) & 0xff) << 8 |
-         uint(table_value(codes >> 16 & 15) & 0xff) << 16 | uint(table_value(codes >> 24)) << 24;
-}
-
 // total += the products of half h of a block, of which `unit` and `high` have every row's codes.
 void add_half(uvec4 unit[ROWS], uvec2 high[ROWS], uint b, uint h) {
   uvec4 xs[COLUMNS];
@@ -37,8 +32,9 @@ void add_group(uint first, uint head[ROWS], uint b, uint h) {
       const uint i = g * COLUMNS + c;
       precise const vec2 scaled = factors * x_scale[c];
       const int unbiased = total[i] - int(coded_bias(FORMAT)) * group_sum(c, h);
-      const bool has_least = !has_table() && coded_bias(FORMAT) == 0;
-      precise const float least = has_least ? fma(-scaled.y, float(group_sum(c, h)), acc[i]) : acc[i];
+      precise const float least = coded_has_least(FORMAT)
+                                      ? fma(-scaled.y, float(group_sum(c, h)), acc[i])
+                                      : acc[i];
       precise const float sum = fma(scaled.x, float(unbiased), least);
       acc[i] = sum;
     }

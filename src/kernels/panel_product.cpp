@@ -8,6 +8,7 @@
 #include "base/numeric.hpp"
 #include "kernels/coded_types.hpp"
 #include "kernels/quant_act.hpp"
+#include "shaders/common/coded.h"
 #include "shaders/matvec.h"
 
 namespace kimberlite::kernels {
@@ -44,19 +45,34 @@ uint32_t max_splits(const vk::Caps& caps) {
   return std::min(256u, caps.max_workgroup_size) / split_lanes(caps);
 }
 
+/// What scales of a block of 32 there are: of it or of each half, with a minimum or without.
+struct BlockFactors {
+  uint32_t groups = 1;
+  bool has_least = false;
+};
+
+BlockFactors find_block_factors(GgmlType type) {
+  const auto format = find_coded_format(type, LinearClass::int8_dot);
+  if (!format) return {1, type == GgmlType::q4_k};
+  return {shaders::coded_has_small_groups(*format) ? 2u : 1u, shaders::coded_has_least(*format)};
+}
+
 /// Shared memory of one part of K: shaders/common/matrix_stage.glsl.
-uint32_t matrix_stage_bytes(const vk::Caps& caps, uint32_t n_factors) {
-  const uint32_t n_vectors = 64 + caps.matrix_columns;  // rows, and the most columns
-  const uint32_t block_bytes = n_vectors * (48 + 4 * n_factors) + (n_factors - 1) * 64 * 4;
+uint32_t matrix_stage_bytes(const vk::Caps& caps, GgmlType type) {
+  const auto [groups, has_least] = find_block_factors(type);
+  const uint32_t w_factors = has_least ? 2 * groups : groups;
+  const uint32_t x_factors = has_least ? 1 + groups : 1;
+  const bool has_head = type == GgmlType::q4_k || find_coded_format(type, LinearClass::int8_dot);
+  const uint32_t block_bytes =
+      64 * (48 + 4 * w_factors + (has_head ? 4 : 0)) + caps.matrix_columns * (48 + 4 * x_factors);
   return std::max(block_bytes, 64 * caps.int8_matrix.n * 4);
 }
 
-/// kFactors: scale, and minimum where the type has one.
-template <uint32_t kFactors>
+template <GgmlType kType>
 bool has_split_matrix(const vk::Caps& caps) {
   const uint32_t stored = caps.int8_matrix.n * 128;  // gated_values
   return has_split_dot(caps) && caps.int8_matrix.m != 0 && caps.matrix_columns != 0 &&
-         max_splits(caps) * matrix_stage_bytes(caps, kFactors) + stored <= caps.max_shared_bytes;
+         max_splits(caps) * matrix_stage_bytes(caps, kType) + stored <= caps.max_shared_bytes;
 }
 
 struct Kernels {
@@ -92,16 +108,16 @@ KL_FLOAT_KERNELS(kQ6_K, "q6_k")
       Variant{"panel_dot", "matvec_" module "_panel_dot", has_dot},       \
       Variant{"panel", "matvec_" module}};
 // split_matrix: the products of split_dot, and its bits, by cooperative matrices.
-#define KL_DOT_KERNELS(name, layout, factors)                                             \
-  KL_DOT_VARIANTS(name, layout)                                                           \
-  constexpr std::array name##Many{                                                        \
-      Variant{"split_matrix", "matmul_" layout, has_split_matrix<factors>}, name##Any[0], \
-      name##Any[1], name##Any[2]};                                                        \
-  constexpr Kernels name{describe("matvec_" layout, name##Any),                           \
+#define KL_DOT_KERNELS(name, layout, type)                                             \
+  KL_DOT_VARIANTS(name, layout)                                                        \
+  constexpr std::array name##Many{                                                     \
+      Variant{"split_matrix", "matmul_" layout, has_split_matrix<type>}, name##Any[0], \
+      name##Any[1], name##Any[2]};                                                     \
+  constexpr Kernels name{describe("matvec_" layout, name##Any),                        \
                          describe("matmul_" layout, name##Many)};
-KL_DOT_KERNELS(kQ8_0Int8, "q8_0_int8", 1)
-KL_DOT_KERNELS(kQ4_0Int8, "q4_0_int8", 1)
-KL_DOT_KERNELS(kQ4_KInt8, "q4_k_int8", 2)
+KL_DOT_KERNELS(kQ8_0Int8, "q8_0_int8", GgmlType::q8_0)
+KL_DOT_KERNELS(kQ4_0Int8, "q4_0_int8", GgmlType::q4_0)
+KL_DOT_KERNELS(kQ4_KInt8, "q4_k_int8", GgmlType::q4_k)
 #undef KL_DOT_KERNELS
 
 // Types of shaders/common/coded.h: kernels of their own names, the same modules.
@@ -109,6 +125,15 @@ KL_FLOAT_VARIANTS(kCoded, "coded")
 KL_DOT_VARIANTS(kCodedInt8, "coded_int8")
 #undef KL_FLOAT_VARIANTS
 #undef KL_DOT_VARIANTS
+template <GgmlType kType>
+constexpr std::array kCodedInt8Many{
+    Variant{"split_matrix", "matmul_coded_int8", has_split_matrix<kType>}, kCodedInt8Any[0],
+    kCodedInt8Any[1], kCodedInt8Any[2]};
+#define KL_CODED_INT8(type)                                               \
+  Kernels {                                                               \
+    describe("matvec_" #type "_int8", kCodedInt8Any),                     \
+        describe("matmul_" #type "_int8", kCodedInt8Many<GgmlType::type>) \
+  }
 struct CodedKernels {
   GgmlType type;
   Kernels f32;
@@ -117,12 +142,11 @@ struct CodedKernels {
 #define KL_CODED_KERNELS(type)                                                               \
   CodedKernels{GgmlType::type,                                                               \
                {describe("matvec_" #type, kCodedAny), describe("matmul_" #type, kCodedAny)}, \
-               {describe("matvec_" #type "_int8", kCodedInt8Any),                            \
-                describe("matmul_" #type "_int8", kCodedInt8Any)}},
+               KL_CODED_INT8(type)},
 constexpr std::array kCodedKernels{KL_CODED_TYPES(KL_CODED_KERNELS)};
+constexpr Kernels kQ6_KInt8 = KL_CODED_INT8(q6_k);
 #undef KL_CODED_KERNELS
-constexpr Kernels kQ6_KInt8{describe("matvec_q6_k_int8", kCodedInt8Any),
-                            describe("matmul_q6_k_int8", kCodedInt8Any)};
+#undef KL_CODED_INT8
 
 #define KL_SWAR_KERNELS(name, layout)                                 \
   constexpr std::array name##Any{Variant{"panel", "matvec_" layout}}; \
@@ -269,7 +293,9 @@ const KernelDesc& find_matmul_kernel(GgmlType type, LinearClass linear_class) {
 std::vector<uint32_t> PanelShape::constants() const {
   std::vector<uint32_t> all{workgroup, lanes,  columns, splits, spread, mask_only,
                             tail,      format, experts, gated,  outputs};
-  if (matrix.m != 0) all.insert(all.end(), {matrix.m, matrix.n, matrix.k});
+  if (matrix.m != 0) {
+    all.insert(all.end(), {matrix.m, matrix.n, matrix.k, groups, uint32_t{has_least}});
+  }
   return all;
 }
 
@@ -287,6 +313,9 @@ PanelShape pick_panel_shape(const Variant& variant, const vk::Caps& caps, const 
     shape.splits = pick_splits(w.n_steps, max_splits(caps));
     if (variant.name == "split_matrix") {
       shape.matrix = caps.int8_matrix;
+      const auto [groups, has_least] = find_block_factors(w.type);
+      shape.groups = groups;
+      shape.has_least = has_least;
       shape.lanes = shape.subgroup_size = caps.matrix_subgroup_size;
       shape.workgroup = shape.lanes * shape.splits;
       return shape;

@@ -25,7 +25,9 @@ struct PanelShape {
   bool experts = false;
   bool gated = false;
   uint32_t outputs = 1;        // of a gated product: shaders/common/outputs.h
-  vk::MatrixShape matrix;      // of variant "split_matrix"
+  vk::MatrixShape matrix;      // of variant "split_matrix", like the two below
+  uint32_t groups = 1;         // of a block of 32, each with a scale
+  bool has_least = false;      // and a minimum
   uint32_t subgroup_size = 0;  // graph::Node::subgroup_size; no constant
 
   [[nodiscard]] uint32_t panels_per_workgroup() const { return workgroup / (lanes * splits); }

@@ -139,6 +139,16 @@ TEST_F(MatmulTest, ColumnsAreThoseOfDecode) {
   }
 }
 
+// Of the shared module: scales of 32 and 16 elements, with a minimum, a bias and a table, and codes of
+// 6, 5, 4, 2 and 1 bits.
+TEST_F(MatmulTest, ColumnsOfTheSharedModuleAreThoseOfDecode) {
+  for (const GgmlType type : {GgmlType::q6_k, GgmlType::q5_k, GgmlType::q5_0, GgmlType::iq4_xs,
+                              GgmlType::q3_k, GgmlType::q2_k, GgmlType::nvfp4, GgmlType::q1_0}) {
+    compare(type, 768, 24, /*gated=*/false);
+  }
+  compare(GgmlType::q6_k, 1024, 40, /*gated=*/true);
+}
+
 TEST_F(MatmulTest, TilesOfManyMatrices) {
   if (!has_matrices()) GTEST_SKIP() << "no cooperative matrices of int8";
   caps_.matrix_columns = 4 * caps_.int8_matrix.n;

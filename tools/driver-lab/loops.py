@@ -88,6 +88,10 @@ def per_weight(vendor, name, constants, lines):
     kind, variant = re.match(r"mat\w+?_(q\d_[0k])(?:_int8)?:(\w+)", name).groups()
     lanes, columns = constants[1:3]
     n_products = STEPS[kind] * (64 // lanes) * columns  # of a round of the outer loop
+    # Of a block's groups, each a round of the loop over them; with zeros in the other one where a
+    # matrix product takes the elements of both.
+    k, groups = constants[13:15] if variant == "split_matrix" else (0, 1)
+    repeats = 2 if groups == 2 and k == 32 else 1
 
     def count(loop):
         """instructions, products"""
@@ -98,14 +102,18 @@ def per_weight(vendor, name, constants, lines):
     loops = loops_of_blocks(lines) if vendor == "nvidia" else loops_in_one_piece(vendor, lines)
     main = max(loops, key=lambda loop: (count(loop)[1], len(loop)))
     within = [loop for loop in loops if loop < main]
+    within.sort(key=len)
+    group = count(within.pop(0)) if groups == 2 and len(within) == 2 else (0, 0)
     if len(within) > 1 or not all(count(loop)[1] for loop in within):
         return None
-    inner = count(within[0]) if within else (0, 0)
-    outer = [all - part for all, part in zip(count(main), inner)]
-    rounds = round((n_products - outer[1]) / inner[1]) if within else 0
+    once = count(within[0]) if within else (0, 0)
+    outer = [all - part for all, part in zip(count(main), once)]
+    inner = [all + (groups - 1) * part for all, part in zip(once, group)]
+    wanted = repeats * n_products
+    rounds = round((wanted - outer[1]) / inner[1]) if within else 0
     products = outer[1] + rounds * inner[1]
     # Scales are multiplied as well, but not by dot products.
-    if not n_products <= products <= n_products * (1.25 if variant == "split" else 1):
+    if not wanted <= products <= wanted * (1.25 if variant == "split" else 1):
         return None
     return (outer[0] + rounds * inner[0]) / n_products
 
