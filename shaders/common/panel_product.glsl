@@ -2,7 +2,11 @@
 // the TYPE_ macros). A step is a block of 32 elements, or a superblock of 256 for the K-quants; for
 // that of TYPE_CODED, thirteen formats in one module, see coded.h. Layouts:
 // src/kernels/packed_matrix.hpp.
-#if defined(TYPE_F32) || defined(TYPE_F16) || defined(TYPE_BF16)
+#if defined(TYPE_Q4_K) && defined(SPLIT_K)
+#define WHOLE_WEIGHTS  // scale and minimum are in the weight: the minimum times a sum of x for each
+                       // column costs a lane with few rows more
+#elif defined(TYPE_F32) || defined(TYPE_F16) || defined(TYPE_BF16)
+#define WHOLE_WEIGHTS
 #elif defined(TYPE_Q6_K)
 #define SUM_WIDTH 4
 #elif defined(TYPE_CODED)
@@ -18,8 +22,8 @@
 #include "common/panel_x.glsl"
 
 float acc[MAX_TILE];  // [g][c]
-#if defined(TYPE_F32) || defined(TYPE_F16) || defined(TYPE_BF16)
-#define part acc  // no scale: products go straight to the sum
+#ifdef WHOLE_WEIGHTS
+#define part acc  // products go straight to the sum
 #else
 float part[MAX_TILE];  // of the block, before its scale
 #endif
@@ -34,6 +38,21 @@ void add_products(uint g, vec4 w, uint c, vec4 xv) {
   sum = fma(w.w, xv.w, sum);
   part[i] = sum;
 }
+
+#ifdef SPLIT_K
+const uint ROW_VECS = 4 * ROWS;
+
+// part += the products of 16 elements: w[j * ROWS + g] are four of row g, and vec4 first + j of the
+// block their x. Column by column: x is in scalar registers on AMD, which hold few columns at once.
+void add_sixteen(vec4 w[ROW_VECS], uint first) {
+  [[unroll]] for (uint c = 0; c < COLUMNS; ++c) {
+    [[unroll]] for (uint j = 0; j < 4; ++j) {
+      const vec4 xs = x_of(c, first + j);
+      [[unroll]] for (uint g = 0; g < ROWS; ++g) add_products(g, w[j * ROWS + g], c, xs);
+    }
+  }
+}
+#endif
 
 // acc += scale * part. Codes are stored with a bias, which the weights are free of already; where
 // unpacking is what costs (MASK_ONLY), it is taken from the sum instead, once for each column.
@@ -71,10 +90,10 @@ vec4 field_scale(uint j) {
   return j < 4 ? 1.0 / vec4(1.0, 256.0, 65536.0, 16777216.0)
                : 1.0 / vec4(16.0, 4096.0, 1048576.0, 1.0);
 }
-vec4 weights(uvec4 unit, uint j) {
-  const uint v = unit[j & 3];
-  if (!MASK_ONLY) return without_bias(unpack_bytes((j < 4 ? v : v >> 4) & 0x0f0f0f0f), CODE_BIAS);
-  if (j < 4) return vec4(ivec4(v & 0xf, v & 0xf00, v & 0xf0000, v & 0xf000000));
+vec4 weights(uvec4 unit, uint h, uint j) {
+  const uint v = unit[j];
+  if (!MASK_ONLY) return without_bias(unpack_bytes((v >> (4 * h)) & 0x0f0f0f0f), CODE_BIAS);
+  if (h == 0) return vec4(ivec4(v & 0xf, v & 0xf00, v & 0xf0000, v & 0xf000000));
   return vec4(ivec4(v & 0xf0, v & 0xf000, v & 0xf00000, v >> 28));
 }
 #elif defined(TYPE_Q8_0)
@@ -82,8 +101,8 @@ vec4 weights(uvec4 unit, uint j) {
 #define UNITS 2
 #define CODE_BIAS 128.0
 vec4 field_scale(uint j) { return 1.0 / vec4(1.0, 256.0, 65536.0, 1.0); }
-vec4 weights(uvec4 unit, uint j) {
-  const uint v = unit[j & 3];
+vec4 weights(uvec4 unit, uint h, uint j) {
+  const uint v = unit[j];
   if (!MASK_ONLY) return without_bias(unpack_bytes(v), CODE_BIAS);
   return vec4(ivec4(v & 0xff, v & 0xff00, v & 0xff0000, v >> 24));
 }
@@ -93,17 +112,17 @@ vec4 field_scale(uint j) { return vec4(1.0); }
 
 #if defined(TYPE_F32)
 #define UNITS 8
-vec4 weights(uvec4 unit, uint j) { return uintBitsToFloat(unit); }
+vec4 weights(uvec4 unit, uint h, uint j) { return uintBitsToFloat(unit); }
 #elif defined(TYPE_F16)
 #define UNITS 4
-vec4 weights(uvec4 unit, uint j) {
-  const uint i = 2 * (j & 1);
+vec4 weights(uvec4 unit, uint h, uint j) {
+  const uint i = 2 * j;
   return vec4(unpackHalf2x16(unit[i]), unpackHalf2x16(unit[i + 1]));
 }
 #elif defined(TYPE_BF16)
 #define UNITS 4
-vec4 weights(uvec4 unit, uint j) {
-  const uint i = 2 * (j & 1);
+vec4 weights(uvec4 unit, uint h, uint j) {
+  const uint i = 2 * j;
   return uintBitsToFloat(uvec4(unit[i] << 16, unit[i] & 0xffff0000, unit[i + 1] << 16,
                                unit[i + 1] & 0xffff0000));
 }
@@ -111,24 +130,61 @@ vec4 weights(uvec4 unit, uint j) {
 
 #if !defined(TYPE_Q6_K) && !defined(TYPE_CODED)
 // part += the products of a block of 32: UNITS units a row from unit `first` of codes on.
-void add_block(uint first, uint block) {
-  begin_block(block);
-  begin_group(0);
-  [[unroll]] for (uint u = 0; u < UNITS; ++u) {
-    uvec4 unit[ROWS];
+const uint HALF_UNITS = UNITS == 1 ? 1 : UNITS / 2;  // of half a block; one has both
+
+uvec4 load_unit(uint first, uint h, uint u, uint g) {
+  return LOAD_WIDE(codes, first + (UNITS == 1 ? 0 : h * HALF_UNITS + u) * 64 + row_of(g));
+}
+
+#ifdef SPLIT_K
+#ifdef TYPE_Q4_K
+vec2 factors[ROWS];  // scale and minimum of the block
+#endif
+
+vec4 scaled_weights(uint g, vec4 codes) {
+#ifdef TYPE_Q4_K
+  precise const vec4 values = fma(vec4(factors[g].x), codes, vec4(-factors[g].y));
+  return values;
+#else
+  return codes;
+#endif
+}
+
+void add_half_block(uint first, uint h) {
+  vec4 w[ROW_VECS];
+  [[unroll]] for (uint u = 0; u < HALF_UNITS; ++u) {
     [[unroll]] for (uint g = 0; g < ROWS; ++g) {
-      unit[g] = LOAD_WIDE(codes, first + u * 64 + row_of(g));
+      const uvec4 unit = load_unit(first, h, u, g);
+      [[unroll]] for (uint j = 0; j < 4 / HALF_UNITS; ++j) {
+        w[(u * (4 / HALF_UNITS) + j) * ROWS + g] = scaled_weights(g, weights(unit, h, j));
+      }
     }
-    [[unroll]] for (uint jj = 0; jj < 8 / UNITS; ++jj) {
-      const uint j = u * (8 / UNITS) + jj;
+  }
+  add_sixteen(w, h * 4);
+}
+#else
+void add_half_block(uint first, uint h) {
+  [[unroll]] for (uint u = 0; u < HALF_UNITS; ++u) {
+    uvec4 unit[ROWS];
+    [[unroll]] for (uint g = 0; g < ROWS; ++g) unit[g] = load_unit(first, h, u, g);
+    [[unroll]] for (uint j = 0; j < 4 / HALF_UNITS; ++j) {
       vec4 xs[COLUMNS];
-      [[unroll]] for (uint c = 0; c < COLUMNS; ++c) xs[c] = x_of(c, j);
+      [[unroll]] for (uint c = 0; c < COLUMNS; ++c) {
+        xs[c] = x_of(c, h * 4 + u * (4 / HALF_UNITS) + j);
+      }
       [[unroll]] for (uint g = 0; g < ROWS; ++g) {
-        const vec4 w = weights(unit[g], j);
+        const vec4 w = weights(unit[g], h, j);
         [[unroll]] for (uint c = 0; c < COLUMNS; ++c) add_products(g, w, c, xs[c]);
       }
     }
   }
+}
+#endif
+
+void add_block(uint first, uint block) {
+  begin_block(block);
+  begin_group(0);
+  [[unroll]] for (uint h = 0; h < 2; ++h) add_half_block(first, h);
 }
 #endif
 
@@ -158,6 +214,12 @@ void add_step(uint step) {
   uint d_dmin[ROWS];
   [[unroll]] for (uint g = 0; g < ROWS; ++g) d_dmin[g] = q4_k_scales(at * 64, g);
   for (uint b = 0; b < 8; ++b) {
+#ifdef SPLIT_K
+    [[unroll]] for (uint g = 0; g < ROWS; ++g) {
+      factors[g] = q4_k_factors(at * 64, d_dmin[g], b, g);
+    }
+    add_block((at * 8 + b) * 64, step * 8 + b);
+#else
     clear_part();
     add_block((at * 8 + b) * 64, step * 8 + b);
     [[unroll]] for (uint g = 0; g < ROWS; ++g) {
@@ -168,6 +230,7 @@ void add_step(uint step) {
         acc[i] = sum;
       }
     }
+#endif
   }
 }
 #endif

@@ -25,6 +25,15 @@ vec4 weights(uint codes) {
 
 // Half h of a block, of which `unit` and `high` have every row's codes.
 void add_half(uvec4 unit[ROWS], uvec2 high[ROWS], uint b, uint h) {
+#ifdef SPLIT_K
+  vec4 w[ROW_VECS];
+  [[unroll]] for (uint j = 0; j < 4; ++j) {
+    [[unroll]] for (uint g = 0; g < ROWS; ++g) {
+      w[j * ROWS + g] = weights(four_codes(unit[g], high[g], b, h * 4 + j));
+    }
+  }
+  add_sixteen(w, h * 4);
+#else
   [[unroll]] for (uint jj = 0; jj < 4; ++jj) {
     const uint j = h * 4 + jj;
     vec4 xs[COLUMNS];
@@ -34,6 +43,7 @@ void add_half(uvec4 unit[ROWS], uvec2 high[ROWS], uint b, uint h) {
       [[unroll]] for (uint c = 0; c < COLUMNS; ++c) add_products(g, w, c, xs[c]);
     }
   }
+#endif
 }
 
 // acc += scale * part - min * sum of x, for the group that ends with half h of block b.

@@ -12,18 +12,31 @@ vec4 field_scale(uint j) {
                      : 1.0 / vec4(vec3(16777216.0), 1.0);
 }
 
+// Field i of five, less the bias: with its top bit turned, a code is a signed number of 6 bits.
+int unbiased(uint v, int i) { return bitfieldExtract(int(v ^ 0x20820820), 6 * i, 6); }
+
 vec4 four_codes(uint v) {
   if (MASK_ONLY) return vec4(ivec4(v & 0x3f, v & 0xfc0, v & 0x3f000, v & 0xfc0000));
-  return without_bias(
-      vec4(float(v & 63), float((v >> 6) & 63), float((v >> 12) & 63), float((v >> 18) & 63)),
-      CODE_BIAS);
+  return vec4(unbiased(v, 0), unbiased(v, 1), unbiased(v, 2), unbiased(v, 3));
 }
 
 vec4 last_codes(uvec3 v) {
   const uint e15 = (v.x >> 30) | ((v.y >> 30) << 2) | ((v.z >> 30) << 4);
   if (MASK_ONLY) return vec4(ivec4(v & 0x3f000000, e15));
-  return without_bias(vec4(vec3((v >> 24) & 63), float(e15)), CODE_BIAS);
+  return vec4(unbiased(v.x, 4), unbiased(v.y, 4), unbiased(v.z, 4), int(e15) - 32);
 }
+
+#ifdef SPLIT_K
+void add_group_by_columns(uvec4 unit[3][ROWS], uint i) {
+  vec4 w[ROW_VECS];
+  [[unroll]] for (uint g = 0; g < ROWS; ++g) {
+    const uvec3 words = uvec3(unit[0][g][i], unit[1][g][i], unit[2][g][i]);
+    [[unroll]] for (uint j = 0; j < 3; ++j) w[j * ROWS + g] = four_codes(words[j]);
+    w[3 * ROWS + g] = last_codes(words);
+  }
+  add_sixteen(w, i % 2 * 4);
+}
+#endif
 
 void add_chunk(uint first_unit, uint first_scale, uint block, float d[ROWS]) {
   uvec4 unit[3][ROWS];
@@ -36,6 +49,11 @@ void add_chunk(uint first_unit, uint first_scale, uint block, float d[ROWS]) {
     if (i % 2 == 0) begin_block(block + i / 2);
     begin_group(i % 2);
     clear_part();
+#ifdef SPLIT_K
+    if (COLUMNS > 4) {  // Gen9 spills registers where four columns take turns
+      add_group_by_columns(unit, i);
+    } else
+#endif
     [[unroll]] for (uint j = 0; j < 4; ++j) {
       vec4 xs[COLUMNS];
       [[unroll]] for (uint c = 0; c < COLUMNS; ++c) xs[c] = x_of(c, i % 2 * 4 + j);

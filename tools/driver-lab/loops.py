@@ -92,6 +92,8 @@ def per_weight(vendor, name, constants, lines):
     # matrix product takes the elements of both.
     k, groups = constants[13:15] if variant == "split_matrix" else (0, 1)
     repeats = 2 if groups == 2 and k == 32 else 1
+    if (kind, variant) == ("q4_k", "split"):
+        repeats = (columns + 1) / columns  # scale and minimum are in the weight: an fma each
 
     def count(loop):
         """instructions, products"""
