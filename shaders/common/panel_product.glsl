@@ -78,6 +78,13 @@ vec4 unpack_bytes(uint v) {
   return vec4(float(v & 0xff), float((v >> 8) & 0xff), float((v >> 16) & 0xff), float(v >> 24));
 }
 
+// One instruction each with its conversion, where compilers know bytes of registers.
+ivec4 signed_bytes(uint v) {
+  const int word = int(v);
+  return ivec4(bitfieldExtract(word, 0, 8), bitfieldExtract(word, 8, 8),
+               bitfieldExtract(word, 16, 8), bitfieldExtract(word, 24, 8));
+}
+
 #if defined(TYPE_Q4_0) || defined(TYPE_Q4_K)
 // A unit is 32 nibbles: low ones of word j are elements 4j.., high ones 16 + 4j...
 #define UNITS 1
@@ -103,7 +110,7 @@ vec4 weights(uvec4 unit, uint h, uint j) {
 vec4 field_scale(uint j) { return 1.0 / vec4(1.0, 256.0, 65536.0, 1.0); }
 vec4 weights(uvec4 unit, uint h, uint j) {
   const uint v = unit[j];
-  if (!MASK_ONLY) return without_bias(unpack_bytes(v), CODE_BIAS);
+  if (!MASK_ONLY) return vec4(signed_bytes(v ^ 0x80808080));
   return vec4(ivec4(v & 0xff, v & 0xff00, v & 0xff0000, v >> 24));
 }
 #elif !defined(TYPE_Q6_K) && !defined(TYPE_CODED)
