@@ -57,9 +57,9 @@ struct ModelOptions {
   bool media = true;
   std::string mmproj;
   std::optional<uint32_t> gpu_layers;  // layers in GPU memory; default: as many as fit
-  /// The first session of a model on a device times the ways of computing the same bits, for as long
-  /// as it reads some 1,200 tokens, and takes the fastest; the next start remembers. Never changes a token. Default: on
-  /// GPUs.
+  /// The first session of a model on a device times the ways of computing the same bits, for as
+  /// long as it reads some 1,200 tokens, and takes the fastest; the next start remembers. Never
+  /// changes a token. Default: on GPUs.
   std::optional<bool> autotune;
   std::string cache_dir;  // pipelines, probe results, times; "" = the user's cache folder
   Progress progress;      // of checking the driver and loading weights

@@ -105,8 +105,7 @@ void store_q5_k(const uint8_t* codes, std::byte* block) {
   store_high<16, 4>(codes, block);
 }
 
-// Q2_K, Q3_K, TQ2_0 and the upper bits of Q6_K: element 128 h + 32 k + l is bits 2k of byte 32 h +
-// l.
+// Q2_K, Q3_K, TQ2_0, the upper bits of Q6_K: element 128 h + 32 k + l is bits 2k of byte 32 h + l.
 template <size_t kAt, int kShift = 0>
 void load_two_bits(const std::byte* block, uint8_t* codes) {
   for (size_t l = 0; l < 64; l += 8) {
@@ -133,6 +132,8 @@ void store_q3_k(const uint8_t* codes, std::byte* block) {
   store_high<0, 2>(codes, block);
 }
 
+}  // namespace
+
 void load_q6_k(const std::byte* block, uint8_t* codes) {
   load_nibbles<0, 2, 64>(block, codes);
   load_two_bits<128, 4>(block, codes);
@@ -141,6 +142,8 @@ void store_q6_k(const uint8_t* codes, std::byte* block) {
   store_nibbles<0, 2, 64>(codes, block);
   store_two_bits<128, 4>(codes, block);
 }
+
+namespace {
 
 // Q1_0, Q2_0: 128 bits from byte 2 on, from the low bits of each byte on.
 template <size_t kBits>

@@ -133,25 +133,9 @@ void unpack_q4_k_swar(const Source& from, std::byte* dst) {
   }
 }
 
-// Q6_K: ql[128], qh[64], 16 int8 scales, d f16.
-std::array<uint8_t, 256> q6_k_codes(const std::byte* src) {
-  std::array<uint8_t, 256> codes;
-  for (size_t n = 0; n < 2; ++n) {
-    for (size_t i = 0; i < 4; ++i) {  // eight elements at a time
-      const auto high = load<uint64_t>(src + 128 + n * 32 + i * 8);
-      for (size_t k = 0; k < 4; ++k) {
-        const auto low = load<uint64_t>(src + n * 64 + k % 2 * 32 + i * 8);
-        const uint64_t code =
-            (low >> (k / 2 * 4) & kLowNibbles) | (high >> (2 * k) & 0x0303030303030303) << 4;
-        std::memcpy(codes.data() + n * 128 + k * 32 + i * 8, &code, 8);
-      }
-    }
-  }
-  return codes;
-}
-
 void pack_q6_k(const std::byte* src, const Target& to) {
-  const std::array<uint8_t, 256> codes = q6_k_codes(src);
+  std::array<uint8_t, 256> codes{};
+  load_q6_k(src, codes.data());
   for (size_t chunk = 0; chunk < 4; ++chunk) {
     std::memcpy(to.scale(4, chunk * 256), src + 192 + chunk * 4, 4);
     for (size_t group = 0; group < 4; ++group) {
@@ -168,7 +152,8 @@ void pack_q6_k(const std::byte* src, const Target& to) {
   std::memcpy(to.scale(2, 1024), src + 208, 2);
 }
 void unpack_q6_k(const Source& from, std::byte* dst) {
-  std::array<uint8_t, 192> quants{};
+  std::array<uint8_t, 256> codes{};
+  std::memset(dst, 0, 192);
   for (size_t chunk = 0; chunk < 4; ++chunk) {
     std::memcpy(dst + 192 + chunk * 4, from.scale(4, chunk * 256), 4);
     for (size_t i = 0; i < 64; ++i) {
@@ -179,16 +164,10 @@ void unpack_q6_k(const Source& from, std::byte* dst) {
       if (e < 12) code = word(e / 4) >> (e % 4 * 6) & 63;
       if (e >= 12 && e < 15) code = word(e - 12) >> 24 & 63;
       if (e == 15) code = word(0) >> 30 | word(1) >> 30 << 2 | word(2) >> 30 << 4;
-      const size_t element = chunk * 64 + i;
-      const size_t n = element / 128;
-      const size_t k = element % 128 / 32;
-      uint8_t& low = quants[n * 64 + k % 2 * 32 + element % 32];
-      uint8_t& high = quants[128 + n * 32 + element % 32];
-      low = static_cast<uint8_t>(low | (code & 15) << (k / 2 * 4));
-      high = static_cast<uint8_t>(high | (code >> 4) << (2 * k));
+      codes[chunk * 64 + i] = static_cast<uint8_t>(code);
     }
   }
-  std::memcpy(dst, quants.data(), quants.size());
+  store_q6_k(codes.data(), dst);
   std::memcpy(dst + 208, from.scale(2, 1024), 2);
 }
 

@@ -149,6 +149,11 @@ template <size_t kStepBytes, void (*kPack)(const std::byte*, const Target&),
           void (*kUnpack)(const Source&, std::byte*)>
 constexpr Codec kCodec{pack_steps<kStepBytes, kPack>, unpack_steps<kStepBytes, kUnpack>};
 
+/// The 256 codes of a block of Q6_K (ql[128], qh[64], 16 int8 scales, d f16), a byte each, and
+/// back; both into zeros.
+void load_q6_k(const std::byte* block, uint8_t* codes);
+void store_q6_k(const uint8_t* codes, std::byte* block);
+
 /// The packer of a type of shaders/common/coded.h; nothing for the others.
 const Codec* find_coded_codec(formats::GgmlType type, LinearClass linear_class);
 
