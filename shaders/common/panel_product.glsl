@@ -69,11 +69,6 @@ void clear_part() {
   [[unroll]] for (uint i = 0; i < ROWS * COLUMNS; ++i) part[i] = 0.0;
 }
 
-vec4 without_bias(vec4 codes, float bias) {
-  precise const vec4 values = codes - bias;
-  return values;
-}
-
 vec4 unpack_bytes(uint v) {
   return vec4(float(v & 0xff), float((v >> 8) & 0xff), float((v >> 16) & 0xff), float(v >> 24));
 }
@@ -90,8 +85,11 @@ ivec4 signed_bytes(uint v) {
 #define UNITS 1
 #ifdef TYPE_Q4_0
 #define CODE_BIAS 8.0
+// Codes 0 to 15 less 8 are signed bytes; no byte carries into the next on the way there.
+vec4 values_of(uint codes) { return vec4(signed_bytes((codes + 0x78787878) ^ 0x80808080)); }
 #else
 #define CODE_BIAS 0.0
+vec4 values_of(uint codes) { return unpack_bytes(codes); }
 #endif
 vec4 field_scale(uint j) {
   return j < 4 ? 1.0 / vec4(1.0, 256.0, 65536.0, 16777216.0)
@@ -99,7 +97,7 @@ vec4 field_scale(uint j) {
 }
 vec4 weights(uvec4 unit, uint h, uint j) {
   const uint v = unit[j];
-  if (!MASK_ONLY) return without_bias(unpack_bytes((v >> (4 * h)) & 0x0f0f0f0f), CODE_BIAS);
+  if (!MASK_ONLY) return values_of((v >> (4 * h)) & 0x0f0f0f0f);
   if (h == 0) return vec4(ivec4(v & 0xf, v & 0xf00, v & 0xf0000, v & 0xf000000));
   return vec4(ivec4(v & 0xf0, v & 0xf000, v & 0xf00000, v >> 28));
 }
