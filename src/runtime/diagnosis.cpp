@@ -1,9 +1,11 @@
 #include "runtime/diagnosis.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <memory>
 
 #include "base/os.hpp"
+#include "base/parallel.hpp"
 #include "runtime/api.hpp"
 #include "runtime/bandwidth.hpp"
 #include "runtime/kv_cache.hpp"
@@ -108,6 +110,30 @@ Status remember(const OpenDevice& open, const ProbeReport& before, ProbeReport r
   return write_probe_cache(open.probe_file, key, report);
 }
 
+/// The device, and more of the same driver on a CPU, whose drivers compile a pipeline on the one
+/// thread of the device that executes it first.
+struct ProbeDevices {
+  std::vector<std::unique_ptr<vk::Device>> more;
+  std::vector<std::unique_ptr<vk::PipelineCache>> caches;  // of those
+  std::vector<ProbeDevice> all;
+};
+
+Result<ProbeDevices> open_probe_devices(const OpenDevice& open) {
+  constexpr uint32_t kMost = 4;  // beyond that the longest part is what one waits for
+  ProbeDevices devices;
+  devices.all.push_back({*open.device, *open.pipelines});
+  const vk::Device& first = *open.device;
+  const uint32_t n = first.caps().is_cpu ? std::min(kMost, thread_count(0)) : 1;
+  while (devices.all.size() < n) {
+    KL_ASSIGN(auto device, vk::Device::make(first.instance(), open.index, first.plan()));
+    KL_ASSIGN(auto cache, vk::PipelineCache::make(*device, ""));
+    devices.all.push_back({*device, *cache});
+    devices.more.push_back(std::move(device));
+    devices.caches.push_back(std::move(cache));
+  }
+  return devices;
+}
+
 /// Every check of `request`. Errors: those that say nothing about kernels.
 Status check_kernels(const OpenDevice& open, ProbeRequest request, const DiagnoseOptions& options,
                      Diagnosis& diagnosis) {
@@ -126,7 +152,8 @@ Status check_kernels(const OpenDevice& open, ProbeRequest request, const Diagnos
   if (options.progress) {
     request.progress = [&](double fraction) { options.progress("checking kernels", fraction); };
   }
-  const auto report = probe(*open.device, *open.pipelines, request);
+  KL_ASSIGN(const ProbeDevices devices, open_probe_devices(open));
+  const auto report = probe(devices.all, request);
   if (!report.ok()) {
     const ErrorCode code = report.error().code;
     if (code != ErrorCode::device && code != ErrorCode::device_lost) return report.error();

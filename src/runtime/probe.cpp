@@ -3,9 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
+#include <thread>
 
 #include "base/numeric.hpp"
+#include "base/parallel.hpp"
 #include "graph/executable.hpp"
 #include "kernels/embed.hpp"
 #include "kernels/matvec.hpp"
@@ -14,6 +17,7 @@
 
 namespace kimberlite::runtime {
 
+using formats::GgmlType;
 using kernels::LinearClass;
 using kernels::MatrixKind;
 
@@ -21,20 +25,74 @@ namespace {
 
 constexpr double kCompiling = 0.5;  // the pipelines' share of the time, more or less
 
+/// Checks that share no kernel with those of another part.
+struct ProbePart {
+  ProbeReport report;  // what was known before and what this part has found out
+  std::vector<ProbeOutcome> outcomes;
+};
+
 /// Rounds of all checks that are not decided yet; after a round the variants that failed are off.
 class Probe {
  public:
-  Probe(vk::Device& device, vk::PipelineCache& pipelines, const ProbeRequest& request,
-        ProbeReport& report)
-      : device_(device),
-        pipelines_(pipelines),
+  Probe(const ProbeDevice& on, const ProbeRequest& request, ProbePart& part,
+        std::function<void(double)> progress)
+      : device_(on.device),
+        pipelines_(on.pipelines),
         request_(request),
-        report_(report),
-        caps_(request.caps != nullptr ? *request.caps : device.caps()),
-        memory_(caps_.storage_alignment) {}
+        report_(part.report),
+        outcomes_(part.outcomes),
+        caps_(request.caps != nullptr ? *request.caps : device_.caps()),
+        memory_(caps_.storage_alignment),
+        progress_(std::move(progress)) {}
+
+  // Checks are made with their inputs, so a group is skipped by the name of its first member; a
+  // report holds all members of a group or none.
+
+  void add_rows() {
+    if (!report_.checked.contains("rms_norm")) add(row_checks(memory_, caps_));
+    if (!report_.checked.contains("sample")) add(sample_checks(memory_));
+    if (request_.drafts && !report_.checked.contains("sample_draft")) add(draft_checks(memory_));
+    if (!request_.experts.empty() && !report_.checked.contains("expert_sum")) {
+      add(expert_row_checks(memory_, caps_));
+    }
+  }
+
+  void add_attention() {
+    for (const AttentionKind& kind : request_.attention) {
+      if (report_.checked.contains(rope_check_name(kind, request_.kv_type))) continue;
+      add(attention_checks(memory_, caps_, kind, request_.kv_type));
+    }
+    for (const AttentionKind& kind : request_.attention) {
+      if (!request_.media || kind.window == 0 || kind.own_key == kernels::OwnKey::hidden) continue;
+      if (report_.checked.contains(picture_check_name(kind, request_.kv_type))) continue;
+      add({picture_check(memory_, caps_, kind, request_.kv_type)});
+    }
+  }
+
+  void add_media() {
+    if (request_.media && !report_.checked.contains("layer_norm")) add(media_checks(memory_));
+    const uint32_t head_dim = request_.tower_head_dim;
+    if (head_dim != 0 && !report_.checked.contains(tower_check_name(head_dim))) {
+      add(tower_checks(memory_, head_dim));
+    }
+    if (request_.conformer && !report_.checked.contains(kConformerCheck)) {
+      add(conformer_checks(memory_));
+    }
+  }
+
+  /// Every matrix of a type: where a class is off, another one of the type takes over.
+  void add_type(GgmlType type) {
+    const auto add_each = [&](const std::set<MatrixKind>& kinds, auto&& add_kind) {
+      for (const MatrixKind& kind : kinds) {
+        if (kind.type == type) add_kind(kind);
+      }
+    };
+    add_each(request_.matrices, [&](const MatrixKind& kind) { add_matrix(kind); });
+    add_each(request_.tables, [&](const MatrixKind& kind) { add_embedding(kind); });
+    add_each(request_.experts, [&](const MatrixKind& kind) { add_experts(kind); });
+  }
 
   Status run() {
-    add_checks();
     const size_t n_wanted = std::max<size_t>(1, open_.size());
     while (!open_.empty()) {
       KL_TRY(run_round());
@@ -48,42 +106,7 @@ class Probe {
   /// Checks that were opened again do not turn it back.
   void show(double fraction) {
     fraction_ = std::max(fraction_, fraction);
-    if (request_.progress) request_.progress(fraction_);
-  }
-
-  void add_checks() {
-    // Checks are made with their inputs, so a group is skipped by the name of its first member; a
-    // report holds all members of a group or none.
-    if (!report_.checked.contains("rms_norm")) add(row_checks(memory_, caps_));
-    if (!report_.checked.contains("sample")) add(sample_checks(memory_));
-    if (request_.drafts && !report_.checked.contains("sample_draft")) add(draft_checks(memory_));
-    for (const AttentionKind& kind : request_.attention) {
-      if (report_.checked.contains(rope_check_name(kind, request_.kv_type))) continue;
-      add(attention_checks(memory_, caps_, kind, request_.kv_type));
-    }
-    if (request_.media) add_media();
-    for (const MatrixKind& kind : request_.matrices) add_matrix(kind);
-    for (const MatrixKind& kind : request_.tables) add_embedding(kind);
-    for (const MatrixKind& kind : request_.experts) add_experts(kind);
-    if (!request_.experts.empty() && !report_.checked.contains("expert_sum")) {
-      add(expert_row_checks(memory_, caps_));
-    }
-  }
-
-  void add_media() {
-    if (!report_.checked.contains("layer_norm")) add(media_checks(memory_));
-    const uint32_t head_dim = request_.tower_head_dim;
-    if (head_dim != 0 && !report_.checked.contains(tower_check_name(head_dim))) {
-      add(tower_checks(memory_, head_dim));
-    }
-    if (request_.conformer && !report_.checked.contains(kConformerCheck)) {
-      add(conformer_checks(memory_));
-    }
-    for (const AttentionKind& kind : request_.attention) {
-      if (kind.window == 0 || kind.own_key == kernels::OwnKey::hidden) continue;
-      if (report_.checked.contains(picture_check_name(kind, request_.kv_type))) continue;
-      add({picture_check(memory_, caps_, kind, request_.kv_type)});
-    }
+    progress_(fraction_);
   }
 
   void add(std::vector<ProbeCheck> checks) {
@@ -161,10 +184,9 @@ class Probe {
     return status;
   }
 
-  void tell(const ProbeCheck& check, double seconds, std::string failure) const {
-    if (!request_.outcome) return;
-    request_.outcome({check.name, std::string(check.kernel->name), std::string(variant(check).name),
-                      seconds, std::move(failure)});
+  void tell(const ProbeCheck& check, double seconds, std::string failure) {
+    outcomes_.push_back({check.name, std::string(check.kernel->name),
+                         std::string(variant(check).name), seconds, std::move(failure)});
   }
 
   /// In parallel; where one fails, each check alone, to learn whose it was.
@@ -284,16 +306,75 @@ class Probe {
     return {};
   }
 
-  vk::Device& device_;  // Borrowed from the caller, like the three below.
+  vk::Device& device_;  // Borrowed from the caller, like the four below.
   vk::PipelineCache& pipelines_;
   const ProbeRequest& request_;
   ProbeReport& report_;
+  std::vector<ProbeOutcome>& outcomes_;
   vk::Caps caps_;
   ProbeMemory memory_;
   std::vector<ProbeCheck> open_;
   std::vector<double> seconds_;  // on the device, of each of them in the last round
-  double fraction_ = 0;          // the last one shown
+  std::function<void(double)> progress_;
+  double fraction_ = 0;  // the last one shown
 };
+
+using AddChecks = std::function<void(Probe&)>;
+
+/// What adds the checks of each part.
+std::vector<AddChecks> list_parts(const ProbeRequest& request) {
+  std::vector<AddChecks> parts{&Probe::add_rows, &Probe::add_attention, &Probe::add_media};
+  std::set<GgmlType> types;
+  for (const auto* kinds : {&request.matrices, &request.tables, &request.experts}) {
+    for (const MatrixKind& kind : *kinds) types.insert(kind.type);
+  }
+  for (const GgmlType type : types) {
+    parts.emplace_back([type](Probe& probe) { probe.add_type(type); });
+  }
+  return parts;
+}
+
+/// All at once, so that their pipelines are made in parallel and executed in one submission.
+AddChecks join(std::vector<AddChecks> parts) {
+  return [parts = std::move(parts)](Probe& probe) {
+    for (const AddChecks& add : parts) add(probe);
+  };
+}
+
+/// Every part, each on the device that is free next. The error is that of the first part with one.
+Status run_parts(std::span<const ProbeDevice> devices, const ProbeRequest& request,
+                 std::span<const AddChecks> to_add, std::span<ProbePart> parts) {
+  std::vector<Status> statuses(parts.size());
+  std::atomic<size_t> n_taken = 0, n_done = 0;
+  const std::thread::id caller = std::this_thread::get_id();
+  const auto show = [&](double fraction) {
+    if (!request.progress || std::this_thread::get_id() != caller) return;
+    request.progress((static_cast<double>(n_done) + fraction) / static_cast<double>(parts.size()));
+  };
+  const auto n_devices = static_cast<uint32_t>(devices.size());
+  parallel_for(n_devices, n_devices, [&](uint64_t device) {
+    for (size_t i = n_taken++; i < parts.size(); i = n_taken++) {
+      Probe probe(devices[device], request, parts[i], show);
+      to_add[i](probe);
+      statuses[i] = probe.run();
+      ++n_done;
+    }
+  });
+  if (request.progress) request.progress(1);
+  const auto failed = std::ranges::find_if(statuses, [](const Status& s) { return !s.ok(); });
+  return failed == statuses.end() ? Status() : *failed;
+}
+
+/// Adds what the part has found out.
+void merge(const ProbeReport& before, const ProbeReport& part, ProbeReport& all) {
+  all.disabled.add(part.disabled);
+  all.disabled_classes.insert(part.disabled_classes.begin(), part.disabled_classes.end());
+  all.warnings.insert(all.warnings.end(),
+                      part.warnings.begin() + static_cast<ptrdiff_t>(before.warnings.size()),
+                      part.warnings.end());
+  all.checked.insert(part.checked.begin(), part.checked.end());
+  all.n_run += part.n_run;
+}
 
 }  // namespace
 
@@ -305,21 +386,41 @@ void DisabledVariants::add(std::string_view kernel, std::string_view variant) {
   names_.insert(fmt::format("{}:{}", kernel, variant));
 }
 
-Result<ProbeReport> probe(vk::Device& device, vk::PipelineCache& pipelines,
-                          const ProbeRequest& request) {
+void DisabledVariants::add(const DisabledVariants& others) {
+  names_.insert(others.names_.begin(), others.names_.end());
+}
+
+Result<ProbeReport> probe(std::span<const ProbeDevice> devices, const ProbeRequest& request) {
+  const vk::Device& device = devices.front().device;
   const vk::Caps& caps = request.caps != nullptr ? *request.caps : device.caps();
   const std::string key = probe_key(device.snapshot(), caps);
-  ProbeReport report = request.known;
-  report.n_run = 0;
-  if (report.checked.empty() && !request.cache_file.empty()) {
-    report = read_probe_cache(request.cache_file, key);
+  ProbeReport before = request.known;
+  before.n_run = 0;
+  if (before.checked.empty() && !request.cache_file.empty()) {
+    before = read_probe_cache(request.cache_file, key);
   }
-  KL_TRY(Probe(device, pipelines, request, report).run());
+  std::vector<AddChecks> to_add = list_parts(request);
+  if (devices.size() == 1) to_add = {join(std::move(to_add))};
+  std::vector<ProbePart> parts(to_add.size(), {before, {}});
+  const Status done = run_parts(devices, request, to_add, parts);
+  ProbeReport report = before;
+  for (const ProbePart& part : parts) {
+    merge(before, part.report, report);
+    if (!request.outcome) continue;
+    for (const ProbeOutcome& outcome : part.outcomes) request.outcome(outcome);
+  }
+  KL_TRY(done);
   if (!request.cache_file.empty() && report.n_run > 0) {
     // A file that cannot be written costs time at the next start and nothing else.
     [[maybe_unused]] const Status written = write_probe_cache(request.cache_file, key, report);
   }
   return report;
+}
+
+Result<ProbeReport> probe(vk::Device& device, vk::PipelineCache& pipelines,
+                          const ProbeRequest& request) {
+  const ProbeDevice one{device, pipelines};
+  return probe(std::span(&one, 1), request);
 }
 
 }  // namespace kimberlite::runtime

@@ -27,6 +27,7 @@ class DisabledVariants final : public graph::VariantPolicy {
  public:
   [[nodiscard]] bool allows(std::string_view kernel, std::string_view variant) const override;
   void add(std::string_view kernel, std::string_view variant);
+  void add(const DisabledVariants& others);
   /// As "kernel:variant".
   [[nodiscard]] const std::set<std::string>& names() const { return names_; }
 
@@ -79,17 +80,25 @@ struct ProbeRequest {
   ProbeReport known;                     // of an earlier call; else the cache file is asked
   std::string cache_file;                // "": nothing on disk
   std::function<void(double)> progress;  // never falls, ends with 1; from the caller's thread
-  /// Called for each check that was decided, before an error is returned as well.
+  /// Called for each check that was decided, before an error is returned as well; when all are.
   std::function<void(const ProbeOutcome&)> outcome;
 
   // For tests of the probe itself.
   const vk::Caps* caps = nullptr;  // instead of the device's
-  /// May change what a variant has computed before it is compared.
+  /// May change what a variant has computed before it is compared; from any thread.
   std::function<void(std::string_view kernel, std::string_view variant, std::span<float>)> corrupt;
 };
 
-/// Runs what is not known yet. Errors: device (also where the last variant of a
-/// kernel fails: nothing is left to compute with), device_lost, out_of_memory.
+struct ProbeDevice {
+  vk::Device& device;
+  vk::PipelineCache& pipelines;
+};
+
+/// Runs what is not known yet, on several devices of one driver at a time where there are several:
+/// for drivers that compile on the thread that executes. Errors: device (also where the last
+/// variant of a kernel fails: nothing is left to compute with), device_lost, out_of_memory.
+Result<ProbeReport> probe(std::span<const ProbeDevice> devices, const ProbeRequest& request);
+/// On one.
 Result<ProbeReport> probe(vk::Device& device, vk::PipelineCache& pipelines,
                           const ProbeRequest& request);
 

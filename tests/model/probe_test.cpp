@@ -7,6 +7,8 @@
 #include <filesystem>
 #include <fstream>
 #include <random>
+#include <set>
+#include <utility>
 
 #include "formats/quant.hpp"
 #include "kernels/reference.hpp"
@@ -25,6 +27,7 @@ using kernels::LinearClass;
 using kernels::MatrixKind;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::UnorderedElementsAreArray;
 
 constexpr AttentionKind kSliding{4, 2, 1024, {256, 128, 1e4}};
 constexpr AttentionKind kFull{4, 1, 0, {512, 64, 1e6}};
@@ -56,6 +59,14 @@ class ProbeTest : public kimberlite::testing::GpuTest {
       return {};
     }
     return std::move(report).value();
+  }
+
+  /// The device of the test program and another one.
+  Result<ProbeReport> probe_on_two(const ProbeRequest& request) {
+    KL_ASSIGN(const auto other, vk::Device::make(*gpu_.instance, 0, gpu_.device->plan()));
+    KL_ASSIGN(const auto pipelines, vk::PipelineCache::make(*other, ""));
+    const ProbeDevice devices[] = {{*gpu_.device, *gpu_.pipelines}, {*other, *pipelines}};
+    return probe(devices, request);
   }
 
   std::string path_;
@@ -206,6 +217,56 @@ TEST_F(ProbeTest, WithoutAVariantLeftNothingIsComputed) {
   ASSERT_FALSE(report.ok());
   EXPECT_EQ(report.error().code, ErrorCode::device);
   EXPECT_THAT(report.error().message, HasSubstr("kernel geglu variant portable: wrong results"));
+}
+
+TEST_F(ProbeTest, SeveralDevicesFindWhatOneFinds) {
+  caps_.is_cpu = false;  // there is more than one variant
+  const MatrixKind swar{GgmlType::q4_0, LinearClass::int8_swar};
+  ProbeRequest request = small_request();
+  request.known.warnings = {"known before"};
+  request.matrices = {swar, {GgmlType::q8_0, LinearClass::f32}};
+  request.tables = {{GgmlType::q6_k, LinearClass::f32}};
+  request.corrupt = [](std::string_view kernel, std::string_view variant, std::span<float> out) {
+    const bool wrong_norm = kernel == "rms_norm" && variant == "workgroup";
+    if (wrong_norm || kernel == "matvec_q4_0_pairs") out[0] += 1e9f;
+  };
+  std::vector<std::string> outcomes;
+  std::vector<double> fractions;
+  request.outcome = [&](const ProbeOutcome& outcome) {
+    outcomes.push_back(outcome.check + " " + outcome.variant + " " + outcome.failure);
+  };
+  request.progress = [&](double fraction) { fractions.push_back(fraction); };
+  const auto both = probe_on_two(request);
+  ASSERT_TRUE(both.ok()) << both.error().message;
+  EXPECT_TRUE(std::ranges::is_sorted(fractions));
+  EXPECT_EQ(fractions.back(), 1.0);
+  const std::vector<std::string> outcomes_of_both = std::exchange(outcomes, {});
+
+  const ProbeReport one = run_probe(request);
+  EXPECT_THAT(one.disabled_classes, ElementsAre(swar));
+  EXPECT_EQ(one.warnings.size(), 3u);
+  EXPECT_EQ(both->disabled.names(), one.disabled.names());
+  EXPECT_EQ(both->disabled_classes, one.disabled_classes);
+  EXPECT_EQ(both->warnings, one.warnings);
+  EXPECT_EQ(both->checked, one.checked);
+  EXPECT_EQ(both->n_run, one.n_run);
+  EXPECT_THAT(outcomes_of_both, UnorderedElementsAreArray(outcomes));
+}
+
+TEST_F(ProbeTest, OneDeviceInTroubleDoesNotKeepTheOtherFromItsChecks) {
+  ProbeRequest request = small_request();
+  request.matrices = {{GgmlType::q8_0, LinearClass::f32}};
+  request.corrupt = [](std::string_view kernel, std::string_view, std::span<float> out) {
+    if (kernel == "geglu") out[0] = 1e9f;
+  };
+  std::set<std::string> passed;
+  request.outcome = [&](const ProbeOutcome& outcome) {
+    if (outcome.failure.empty()) passed.insert(outcome.check);
+  };
+  const auto report = probe_on_two(request);
+  ASSERT_FALSE(report.ok());
+  EXPECT_THAT(report.error().message, HasSubstr("kernel geglu variant portable: wrong results"));
+  EXPECT_TRUE(passed.contains("matvec_q8_0"));
 }
 
 TEST_F(ProbeTest, TheSecondStartReadsTheCache) {
