@@ -7,11 +7,11 @@
 //
 // or of each half of a block, where scales are for 16 elements (GROUPS = 2).
 //
-// Grid: x = tile of COLUMNS columns, y = panel. A subgroup is one of the SPLITS parts of K and has
-// the whole tile: 64 x COLUMNS accumulators in matrices of MATRIX_M x MATRIX_N. It stages the codes
-// of a block in shared memory of its own and needs no other subgroup before the sums of the splits
-// are added. What belongs to a row or a column is loaded as a matrix whose columns or rows lie at a
-// stride of 0, so that no lane needs to know which elements it has.
+// Grid: x = tile of COLUMNS columns, or slots of an expert, y = panel. A subgroup is one of the
+// SPLITS parts of K and has the whole tile: 64 x COLUMNS accumulators in matrices of MATRIX_M x
+// MATRIX_N. It stages the codes of a block in shared memory of its own and needs no other subgroup
+// before the sums of the splits are added. What belongs to a row or a column is loaded as a matrix
+// whose columns or rows lie at a stride of 0, so that no lane needs to know which elements it has.
 // Source: VK_KHR_cooperative_matrix; int8 products with a scale for each block as in MMQ of
 // llama.cpp's CUDA back end.
 #extension GL_GOOGLE_include_directive : require

@@ -85,7 +85,7 @@ ExpertRouting add_apart(graph::Graph& graph, const ResidualNorm& args, const Exp
   const Tensor scores =
       graph.transient(label + ".scores", DType::f32, Shape{args.x.shape[0], router.matrix.n_rows});
   add_linear(graph, router.matrix, input, scores, label + ".router");
-  return add_expert_routing(graph, scores, router.scale, router.n_used, weights, label);
+  return add_expert_routing(graph, scores, router.scale, router.use, weights, label);
 }
 
 }  // namespace
@@ -97,7 +97,7 @@ ExpertRouting add_expert_seam(graph::Graph& graph, const ResidualNorm& args,
                               const Tensor& experts_norm, const ActivationRows& experts_y,
                               const ExpertRouter& router, const std::string& label) {
   const Tensor weights =
-      graph.transient(label + ".weights", DType::f32, Shape{args.x.shape[0] * router.n_used});
+      graph.transient(label + ".weights", DType::f32, Shape{args.x.shape[0] * router.use.n_used});
   return add_expert_seam(graph, args, experts_norm, experts_y, router, weights, label);
 }
 
@@ -114,7 +114,7 @@ ExpertRouting add_expert_seam(graph::Graph& graph, const ResidualNorm& args,
                      label);
   }
   const ExpertRouting routing =
-      make_expert_routing(graph, n, n_experts, router.n_used, weights, label);
+      make_expert_routing(graph, n, n_experts, router.use, weights, label);
   const Tensor scores = graph.transient(label + ".scores", DType::f32, Shape{n, n_experts});
   graph::Node node;
   node.kernel = &kExpertSeam;
@@ -142,7 +142,8 @@ ExpertRouting add_expert_seam(graph::Graph& graph, const ResidualNorm& args,
   node.constants = {row_workgroup_size(*node.variant, graph.caps()), args.y.outputs(), group,
                     graph.caps().subgroup_size};
   node.set_push(shaders::ExpertSeamPush{static_cast<uint32_t>(args.x.shape[1] / 4), args.eps,
-                                        args.scale, static_cast<uint32_t>(n_experts), router.n_used,
+                                        args.scale, static_cast<uint32_t>(n_experts),
+                                        router.use.n_used,
                                         static_cast<uint32_t>(router.matrix.n_steps * 8)});
   node.grid = {static_cast<uint32_t>(div_up<uint64_t>(n_experts, group)), static_cast<uint32_t>(n),
                1};

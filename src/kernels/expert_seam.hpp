@@ -19,7 +19,7 @@ struct ExpertRouter {
   graph::Tensor norm;          // f32 [width]
   const PackedMatrix& matrix;  // [n_experts, width]
   graph::Tensor scale;         // f32 [n_experts], multiplies the weight of each expert
-  uint32_t n_used = 1;         // experts of a row
+  ExpertUse use;
 };
 
 /// add_residual_norm, experts_y = rms(x) * experts_norm in the same form as y of the seam, and the

@@ -31,9 +31,11 @@ constexpr std::array kTilesVariants{Variant{"portable", "expert_tiles"}};
 
 static_assert(shaders::kMaxExperts == kMostExperts);
 
-/// A slot a tile where columns must not depend on each other; else as many as matmul's tiles have.
-uint32_t pick_slots_per_tile(const vk::Caps& caps, uint64_t n_columns) {
-  return n_columns <= kMaxColumns ? 1 : pick_prefill_columns(caps);
+/// A slot a tile where columns must not depend on each other.
+ExpertTiling pick_tiling(const graph::Graph& graph, const ExpertMatrices& matrices,
+                         uint64_t n_columns, uint64_t slots_per_expert) {
+  if (n_columns <= kMaxColumns) return {};
+  return pick_expert_tiling(graph, matrices, slots_per_expert);
 }
 
 /// The most tiles that slots of `n_experts` can make: each used expert may leave one unfilled.
@@ -47,7 +49,7 @@ void add_route(graph::Graph& graph, const Tensor& scores, const Tensor& scale,
   node.kernel = &kExpertRoute;
   node.variant = &graph.pick(kExpertRoute);
   node.label = std::move(label);
-  const bool own_tiles = routing.tiles.tile_columns == 1;
+  const bool own_tiles = routing.tiles.tiling.columns == 1;
   node.tensors = {scores,
                   scale.valid() ? scale : scores,
                   routing.experts,
@@ -72,7 +74,7 @@ void add_tiles(graph::Graph& graph, const ExpertRouting& routing, uint64_t n_exp
   node.constants = {std::min<uint32_t>(128, graph.caps().max_workgroup_size)};
   node.set_push(shaders::ExpertTilesPush{
       static_cast<uint32_t>(n_experts), static_cast<uint32_t>(tiles.slots.shape[0]),
-      tiles.tile_columns, static_cast<uint32_t>(tiles.tiles.shape[0])});
+      tiles.tiling.columns, static_cast<uint32_t>(tiles.tiles.shape[0])});
   node.bytes_touched = 2 * tiles.slots.n_bytes + tiles.tiles.n_bytes;
   graph.add(std::move(node));
 }
@@ -85,39 +87,41 @@ const graph::KernelDesc kExpertTiles{"expert_tiles", kTilesBindings,
                                      sizeof(shaders::ExpertTilesPush), kTilesVariants};
 
 ExpertRouting add_expert_routing(graph::Graph& graph, const Tensor& scores, const Tensor& scale,
-                                 uint32_t n_used, const std::string& label) {
+                                 const ExpertUse& use, const std::string& label) {
   const Tensor weights =
-      graph.transient(label + ".weights", DType::f32, Shape{scores.shape[0] * n_used});
-  return add_expert_routing(graph, scores, scale, n_used, weights, label);
+      graph.transient(label + ".weights", DType::f32, Shape{scores.shape[0] * use.n_used});
+  return add_expert_routing(graph, scores, scale, use, weights, label);
 }
 
 ExpertRouting make_expert_routing(graph::Graph& graph, uint64_t n, uint64_t n_experts,
-                                  uint32_t n_used, const Tensor& weights,
+                                  const ExpertUse& use, const Tensor& weights,
                                   const std::string& label) {
+  const uint32_t n_used = use.n_used;
   KL_CHECK(n_experts <= kMostExperts && n_used >= 1 && n_used <= n_experts, "experts to choose");
   const uint64_t n_slots = n * n_used;
   KL_CHECK(weights.dtype == DType::f32 && weights.shape == Shape{n_slots},
            "a weight for each slot");
-  const uint32_t tile_columns = pick_slots_per_tile(graph.caps(), n);
+  const ExpertTiling tiling = pick_tiling(graph, use.matrices, n, div_up(n_slots, n_experts));
   ExpertRouting routing;
   routing.experts = graph.transient(label + ".experts", DType::u32, Shape{n_slots});
   routing.weights = weights;
   routing.tiles = {graph.transient(label + ".tiles", DType::u32,
-                                   {count_tiles(n_slots, n_experts, tile_columns), 3}),
-                   graph.transient(label + ".slots", DType::u32, Shape{n_slots}), tile_columns};
+                                   {count_tiles(n_slots, n_experts, tiling.columns), 3}),
+                   graph.transient(label + ".slots", DType::u32, Shape{n_slots}), tiling};
   return routing;
 }
 
 ExpertRouting add_expert_routing(graph::Graph& graph, const Tensor& scores, const Tensor& scale,
-                                 uint32_t n_used, const Tensor& weights, const std::string& label) {
+                                 const ExpertUse& use, const Tensor& weights,
+                                 const std::string& label) {
   KL_CHECK(scores.dtype == DType::f32 && scores.shape.rank() == 2, "scores are f32 [n, n_experts]");
   const uint64_t n_experts = scores.shape[1];
   KL_CHECK(!scale.valid() || (scale.dtype == DType::f32 && scale.shape == Shape{n_experts}),
            "a scale for each expert");
   const ExpertRouting routing =
-      make_expert_routing(graph, scores.shape[0], n_experts, n_used, weights, label);
-  add_route(graph, scores, scale, routing, n_used, label);
-  if (routing.tiles.tile_columns > 1) add_tiles(graph, routing, n_experts, label + ".tiles");
+      make_expert_routing(graph, scores.shape[0], n_experts, use, weights, label);
+  add_route(graph, scores, scale, routing, use.n_used, label);
+  if (routing.tiles.tiling.columns > 1) add_tiles(graph, routing, n_experts, label + ".tiles");
   return routing;
 }
 

@@ -1,5 +1,5 @@
 // Mixture of experts: which experts a column takes, and its slots in tiles for the products.
-// Shaders: expert_route.comp, expert_tiles.comp; the products are matvec.comp's
+// Shaders: expert_route.comp, expert_tiles.comp; the products are those of any matrix
 // (panel_product.hpp), the norms and sums around them residual_norm.comp's (rms_norm.hpp).
 #pragma once
 
@@ -24,9 +24,15 @@ struct ExpertRouting {
   ExpertTiles tiles;
 };
 
+/// What becomes of the experts that are chosen.
+struct ExpertUse {
+  uint32_t n_used = 1;      // experts of a column
+  ExpertMatrices matrices;  // that add_expert_product is called with
+};
+
 /// The tensors of a routing, for what chooses the experts.
 ExpertRouting make_expert_routing(graph::Graph& graph, uint64_t n, uint64_t n_experts,
-                                  uint32_t n_used, const graph::Tensor& weights,
+                                  const ExpertUse& use, const graph::Tensor& weights,
                                   const std::string& label);
 
 /// scores: f32 [n, n_experts]; scale: f32 [n_experts], multiplies the weight of each expert; not
@@ -34,11 +40,11 @@ ExpertRouting make_expert_routing(graph::Graph& graph, uint64_t n, uint64_t n_ex
 /// Up to 8 columns have one slot in a tile, so that a column's result does not depend on the
 /// others; more are grouped, so that an expert is read once for several of them.
 ExpertRouting add_expert_routing(graph::Graph& graph, const graph::Tensor& scores,
-                                 const graph::Tensor& scale, uint32_t n_used,
+                                 const graph::Tensor& scale, const ExpertUse& use,
                                  const std::string& label);
 /// The same with the weights in a tensor of the caller's, f32 [n * n_used].
 ExpertRouting add_expert_routing(graph::Graph& graph, const graph::Tensor& scores,
-                                 const graph::Tensor& scale, uint32_t n_used,
+                                 const graph::Tensor& scale, const ExpertUse& use,
                                  const graph::Tensor& weights, const std::string& label);
 
 }  // namespace kimberlite::kernels

@@ -32,6 +32,8 @@ constexpr std::array kBindings{BindingDesc{"codes", Access::read, true},
                                BindingDesc{"slots"},
                                BindingDesc{"y_q", Access::write}};
 
+constexpr std::string_view kSplitMatrix = "split_matrix";
+
 bool has_split(const vk::Caps& caps) { return !caps.is_cpu; }
 bool has_dot(const vk::Caps& caps) { return caps.has_int8_dot; }
 bool has_split_dot(const vk::Caps& caps) { return has_split(caps) && has_dot(caps); }
@@ -281,6 +283,16 @@ graph::Node make_node(const graph::Graph& graph, const Product& product, const S
   return node;
 }
 
+/// The best variant that takes tiles of this kind.
+const Variant& pick_for_experts(const graph::Graph& graph, const KernelDesc& kernel,
+                                bool by_matrices) {
+  const auto usable = [&](const Variant& variant) {
+    return graph.can_use(kernel, variant) && (variant.name == kSplitMatrix) == by_matrices;
+  };
+  const auto found = std::ranges::find_if(kernel.variants, usable);
+  return found != kernel.variants.end() ? *found : graph.pick(kernel);
+}
+
 }  // namespace
 
 const KernelDesc& find_matvec_kernel(GgmlType type, LinearClass linear_class) {
@@ -311,7 +323,7 @@ PanelShape pick_panel_shape(const Variant& variant, const vk::Caps& caps, const 
   if (variant.name.starts_with("split")) {
     shape.lanes = split_lanes(caps);
     shape.splits = pick_splits(w.n_steps, max_splits(caps));
-    if (variant.name == "split_matrix") {
+    if (variant.name == kSplitMatrix) {
       shape.matrix = caps.int8_matrix;
       const auto [groups, has_least] = find_block_factors(w.type);
       shape.groups = groups;
@@ -382,6 +394,22 @@ void add_panel_product(graph::Graph& graph, const KernelDesc& kernel, const Pack
   }
 }
 
+ExpertTiling pick_expert_tiling(const graph::Graph& graph, const ExpertMatrices& matrices,
+                                uint64_t slots_per_expert) {
+  size_t n_matrices = 0;
+  for (const PackedMatrix* w : matrices) {
+    if (w->n_rows == 0) continue;
+    ++n_matrices;
+    const Variant& best = graph.pick(find_matmul_kernel(w->type, w->linear_class));
+    if (best.name != kSplitMatrix) return {pick_prefill_columns(graph.caps()), false};
+  }
+  if (n_matrices == 0) return {pick_prefill_columns(graph.caps()), false};
+  const vk::Caps& caps = graph.caps();
+  const uint32_t step = caps.int8_matrix.n;
+  const uint64_t wanted = align_up(slots_per_expert + slots_per_expert / 2, uint64_t{step});
+  return {static_cast<uint32_t>(std::min<uint64_t>(wanted, caps.matrix_columns)), true};
+}
+
 void add_expert_product(graph::Graph& graph, const PackedMatrix& w, uint64_t expert_rows,
                         const Tensor& x, const ExpertTiles& tiles, const ActivationRows& y,
                         const std::string& label) {
@@ -393,8 +421,10 @@ void add_expert_product(graph::Graph& graph, const PackedMatrix& w, uint64_t exp
   KL_CHECK(tiles.slots.dtype == DType::u32 && tiles.slots.shape.rank() == 1, "slots are u32 [n]");
   KL_CHECK(tiles.tiles.dtype == DType::u32 && tiles.tiles.shape.rank() == 2,
            "tiles are u32 [n, 3]");
-  const KernelDesc& kernel = find_matvec_kernel(w.type, w.linear_class);
-  const PanelWay way{&graph.pick(kernel), tiles.tile_columns};
+  const auto& [columns, by_matrices] = tiles.tiling;
+  const KernelDesc& kernel = columns == 1 ? find_matvec_kernel(w.type, w.linear_class)
+                                          : find_matmul_kernel(w.type, w.linear_class);
+  const PanelWay way{&pick_for_experts(graph, kernel, by_matrices), columns};
   for (const Shard& shard : w.shards) {
     graph::Node node =
         make_node(graph, {kernel, w, x, y, label, way, 0, &tiles, expert_rows}, shard);

@@ -71,12 +71,28 @@ class PanelWays {
 [[nodiscard]] const graph::KernelDesc& find_matmul_kernel(formats::GgmlType type,
                                                           LinearClass linear_class);
 
-/// Slots (a token and one of its experts) sorted by expert, in tiles of one expert each.
-struct ExpertTiles {
-  graph::Tensor tiles;        // u32 [n_tiles, 3]: shaders::ExpertTile
-  graph::Tensor slots;        // u32 [n_slots]
-  uint32_t tile_columns = 1;  // slots of a tile at most
+/// How slots (a token and one of its experts) are cut into tiles of one expert each.
+struct ExpertTiling {
+  uint32_t columns = 1;      // slots of a tile at most
+  bool by_matrices = false;  // their products are of cooperative matrices
 };
+
+/// Slots sorted by expert, in tiles.
+struct ExpertTiles {
+  graph::Tensor tiles;  // u32 [n_tiles, 3]: shaders::ExpertTile
+  graph::Tensor slots;  // u32 [n_slots]
+  ExpertTiling tiling;
+};
+
+/// What the experts of a layer are multiplied with; one without rows is none.
+using ExpertMatrices = std::vector<const PackedMatrix*>;
+
+/// For more than a decode pass has columns. Where every matrix has a product of cooperative
+/// matrices, a tile has room for half more than an expert's share of the slots: weights that are
+/// read once for most experts are worth a few idle columns. Else it is that of matmul.
+[[nodiscard]] ExpertTiling pick_expert_tiling(const graph::Graph& graph,
+                                              const ExpertMatrices& matrices,
+                                              uint64_t slots_per_expert);
 
 /// y[slot] = W[expert of slot] x[row of slot]. w: [n_experts * expert_rows, n_cols], expert_rows a
 /// multiple of 64. y: f32 [n_slots, expert_rows]; of a gated matrix gelu_tanh(gate) * up, [n_slots,

@@ -37,7 +37,7 @@ void add_sparse_head(Graph& graph, const ClusterConfig& clusters, const DrafterW
   const Tensor scores = graph.transient("draft.centroids", DType::f32, Shape{1, clusters.n});
   kernels::add_linear(graph, weights.centroids(), result, scores, "draft.centroids");
   const kernels::ExpertRouting chosen =
-      kernels::add_expert_routing(graph, scores, Tensor{}, clusters.n_used, "draft.clusters");
+      kernels::add_expert_routing(graph, scores, Tensor{}, {clusters.n_used, {}}, "draft.clusters");
   const Tensor parts =
       graph.transient("draft.output", DType::f32, Shape{clusters.n_used, clusters.n_rows()});
   kernels::add_expert_product(graph, weights.head(), clusters.n_rows(),

@@ -108,7 +108,10 @@ class LayerBuilder {
     inputs.experts = input_rows(label(i, "experts_in"), config_.width, readers);
     inputs.routing = kernels::add_expert_seam(
         graph_, seam, experts.in_norm, inputs.experts->rows(),
-        {experts.router_norm, experts.router, experts.scale, config_.experts.n_used},
+        {experts.router_norm,
+         experts.router,
+         experts.scale,
+         {config_.experts.n_used, {&experts.gate, &experts.up, &experts.down}}},
         label(i, "experts"));
     return inputs;
   }

@@ -166,27 +166,30 @@ class Probe {
     KL_TRY(execute());
     std::vector<ProbeCheck> checks = std::move(open_);
     open_.clear();
+    std::vector<const graph::Variant*> ran;  // before one of them is off
+    for (const ProbeCheck& check : checks) ran.push_back(&variant(check));
     Status status;  // the first error; who listens hears of the other checks of the round as well
     for (size_t i = 0; i < checks.size(); ++i) {
       ProbeCheck& check = checks[i];
       if (check.kind && report_.disabled_classes.contains(*check.kind)) continue;
       ++report_.n_run;
-      corrupt(check);
+      corrupt(check, *ran[i]);
       const auto deviation = find_deviation(check, memory_);
       if (!deviation) {
         report_.checked.insert(check.name);
-        tell(check, seconds_[i], {});
+        tell(check, *ran[i], seconds_[i], {});
         continue;
       }
-      const Status rejected = reject(std::move(check), describe(*deviation), seconds_[i]);
+      const Status rejected = reject(std::move(check), *ran[i], describe(*deviation), seconds_[i]);
       if (!rejected.ok() && status.ok()) status = rejected;
     }
     return status;
   }
 
-  void tell(const ProbeCheck& check, double seconds, std::string failure) {
-    outcomes_.push_back({check.name, std::string(check.kernel->name),
-                         std::string(variant(check).name), seconds, std::move(failure)});
+  void tell(const ProbeCheck& check, const graph::Variant& ran, double seconds,
+            std::string failure) {
+    outcomes_.push_back({check.name, std::string(check.kernel->name), std::string(ran.name),
+                         seconds, std::move(failure)});
   }
 
   /// In parallel; where one fails, each check alone, to learn whose it was.
@@ -205,7 +208,8 @@ class Probe {
       }
       if (made.error().code == ErrorCode::device_lost) return made.error();
       all_made = false;
-      KL_TRY(reject(std::move(check), made.error().message, 0));
+      const graph::Variant& failed = variant(check);
+      KL_TRY(reject(std::move(check), failed, made.error().message, 0));
     }
     return {};
   }
@@ -247,14 +251,14 @@ class Probe {
     }
   }
 
-  void corrupt(const ProbeCheck& check) {
+  void corrupt(const ProbeCheck& check, const graph::Variant& ran) {
     if (!request_.corrupt) return;
     for (const ProbePass& pass : check.passes) {
       for (const ProbeOutput& output : pass.outputs) {
         const std::span<std::byte> bytes = memory_.bytes(output.tensor);
         std::vector<float> values(bytes.size() / sizeof(float));
         std::memcpy(values.data(), bytes.data(), bytes.size());
-        request_.corrupt(check.kernel->name, variant(check).name, values);
+        request_.corrupt(check.kernel->name, ran.name, values);
         std::memcpy(bytes.data(), values.data(), bytes.size());
       }
     }
@@ -269,22 +273,22 @@ class Probe {
                        deviation.allowed);
   }
 
-  /// Switches the check's variant off and opens the check again, or its class and what replaces it.
-  Status reject(ProbeCheck check, const std::string& reason, double seconds) {
-    tell(check, seconds, reason);
-    const graph::Variant& failed = variant(check);
+  /// Switches the variant that failed off and opens the check again, or its class and what replaces
+  /// it. Another check of the round may have done that: then it is said once.
+  Status reject(ProbeCheck check, const graph::Variant& failed, const std::string& reason,
+                double seconds) {
+    tell(check, failed, seconds, reason);
     const std::string what =
         fmt::format("kernel {} variant {}: {}", check.kernel->name, failed.name, reason);
+    const bool is_known = !report_.disabled.allows(check.kernel->name, failed.name);
     report_.disabled.add(check.kernel->name, failed.name);
     const graph::Variant& next = variant(check);
-    if (report_.disabled.allows(check.kernel->name, next.name)) {
-      report_.warnings.push_back(fmt::format("{}: using {}", what, next.name));
-      open_.push_back(std::move(check));
-      return {};
-    }
-    if (check.kernel->instead != nullptr) {
-      check.kernel = check.kernel->instead;
-      report_.warnings.push_back(fmt::format("{}: using kernel {}", what, check.kernel->name));
+    const bool has_next = report_.disabled.allows(check.kernel->name, next.name);
+    if (has_next || check.kernel->instead != nullptr) {
+      if (!has_next) check.kernel = check.kernel->instead;
+      const std::string successor =
+          has_next ? std::string(next.name) : fmt::format("kernel {}", check.kernel->name);
+      if (!is_known) report_.warnings.push_back(fmt::format("{}: using {}", what, successor));
       open_.push_back(std::move(check));
       return {};
     }

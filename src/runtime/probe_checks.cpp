@@ -145,41 +145,80 @@ reference::Expected gate_products(const reference::Expected& products) {
   return reference::geglu(gate, up);
 }
 
+namespace {
+
+/// A matrix of a kind, columns to multiply it with, and what the products must be.
+struct MatrixCase {
+  PackedMatrix w;
+  std::vector<float> x;
+  uint64_t y_width = 0;
+  std::vector<reference::Expected> expected;
+};
+
+MatrixCase make_case(ProbeMemory& memory, const vk::Caps& caps, const MatrixKind& kind, bool gated,
+                     uint64_t n_panels, uint32_t n_columns) {
+  // Beyond whole panels a rest.
+  const uint64_t n_rows = n_panels * kernels::kPanelRows + (gated ? kernels::kPanelRows : 6);
+  const uint64_t width = probe_width(kind.type);
+  const ProbeMatrix matrix = make_matrix(memory, caps, kind, n_rows, width, 9);
+  MatrixCase made{matrix.packed, probe_activations(n_columns * width, 10), n_rows, {}};
+  reference::Expected products = reference::linear(matrix.file, made.x);
+  if (gated) {
+    made.w.gated = true;
+    made.y_width = n_rows / 2;
+    made.expected = expect_rows(caps, gate_products(products), made.y_width);
+  } else {
+    made.expected = {std::move(products)};
+  }
+  return made;
+}
+
+ProbePass multiply(ProbeMemory& memory, const vk::Caps& caps, const MatrixCase& of, uint32_t first,
+                   uint32_t n, bool many) {
+  const Tensor in = memory.add(slice(of.x, of.w.n_cols, first, n), Shape{n, of.w.n_cols});
+  kernels::ActivationRows y = memory.add_output(DType::f32, Shape{n, of.y_width});
+  if (of.w.gated) y = add_rows(memory, caps, n, of.y_width);
+  const auto add = [=, w = of.w](Graph& graph) {
+    const Tensor in_class = probe_operand(graph, in, w.linear_class);
+    if (many) kernels::add_matmul(graph, w, in_class, y, "matmul");
+    if (!many) kernels::add_matvec(graph, w, in_class, y, "matvec");
+  };
+  return ProbePass{first, n, add, row_outputs(y)};
+}
+
+}  // namespace
+
 std::vector<ProbeCheck> matrix_checks(ProbeMemory& memory, const vk::Caps& caps,
                                       const MatrixKind& kind, bool gated) {
-  // As many panels as the widest workgroup takes, and a rest: the pipelines of large matrices.
-  const uint64_t n_rows = 64 * kernels::kPanelRows + (gated ? kernels::kPanelRows : 6);
-  const uint64_t width = probe_width(kind.type);
-  ProbeMatrix matrix = make_matrix(memory, caps, kind, n_rows, width, 9);
-  matrix.packed.gated = gated;
-  const auto x = probe_activations(kColumns * width, 10);
-  const reference::Expected products = reference::linear(matrix.file, x);
-  const PackedMatrix& w = matrix.packed;
-  const uint64_t y_width = gated ? n_rows / 2 : n_rows;
-  const auto make_pass = [&](uint32_t first, uint32_t n, bool many) {
-    const Tensor in = memory.add(slice(x, width, first, n), Shape{n, width});
-    kernels::ActivationRows y = memory.add_output(DType::f32, Shape{n, y_width});
-    if (gated) y = add_rows(memory, caps, n, y_width);
-    const auto add = [=](Graph& graph) {
-      const Tensor in_class = probe_operand(graph, in, w.linear_class);
-      if (many) kernels::add_matmul(graph, w, in_class, y, "matmul");
-      if (!many) kernels::add_matvec(graph, w, in_class, y, "matvec");
-    };
-    return ProbePass{first, n, add, row_outputs(y)};
+  const graph::KernelDesc& matvec = kernels::matvec_kernel(kind.type, kind.linear_class);
+  const graph::KernelDesc& matmul = kernels::matmul_kernel(kind.type, kind.linear_class);
+  const auto name = [&](const graph::KernelDesc& kernel, std::string_view what = "") {
+    return fmt::format("{}{}{}", gated ? "gated " : "", kernel.name, what);
   };
-  const auto make_check = [&](const graph::KernelDesc& kernel) {
-    const std::string name = (gated ? "gated " : "") + std::string(kernel.name);
-    return ProbeCheck{
-        name, &kernel,
-        kind, kColumns,
-        {},   gated ? expect_rows(caps, gate_products(products), y_width) : std::vector{products}};
+  // As many panels as the widest workgroup takes: the pipelines of large matrices.
+  const MatrixCase large = make_case(memory, caps, kind, gated, 64, kColumns);
+  const auto few = [&](uint32_t first, uint32_t n) {
+    return multiply(memory, caps, large, first, n, /*many=*/false);
   };
   std::vector<ProbeCheck> checks;
-  checks.push_back(make_check(kernels::matvec_kernel(kind.type, kind.linear_class)));
-  checks.back().passes =
-      make_sweep([&](uint32_t first, uint32_t n) { return make_pass(first, n, false); });
-  checks.push_back(make_check(kernels::matmul_kernel(kind.type, kind.linear_class)));
-  checks.back().passes = {make_pass(0, kColumns, true)};
+  checks.push_back({name(matvec), &matvec, kind, kColumns, make_sweep(few), large.expected});
+  checks.push_back({name(matmul),
+                    &matmul,
+                    kind,
+                    kColumns,
+                    {multiply(memory, caps, large, 0, kColumns, /*many=*/true)},
+                    large.expected});
+  // A tile of as many cooperative matrices as there may be, and another one.
+  if (graph::pick_variant(matmul, caps, nullptr).name == "split_matrix") {
+    const uint32_t n = static_cast<uint32_t>(align_up(caps.matrix_columns, kColumns)) + kColumns;
+    const MatrixCase wide = make_case(memory, caps, kind, gated, 1, n);
+    checks.push_back({name(matmul, " of many columns"),
+                      &matmul,
+                      kind,
+                      n,
+                      {multiply(memory, caps, wide, 0, n, /*many=*/true)},
+                      wide.expected});
+  }
   return checks;
 }
 

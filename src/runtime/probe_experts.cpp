@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "kernels/experts.hpp"
+#include "kernels/matmul.hpp"
 #include "kernels/matvec.hpp"
 #include "runtime/probe_checks.hpp"
 #include "runtime/probe_inputs.hpp"
@@ -83,8 +84,8 @@ std::vector<ProbeCheck> expert_checks(ProbeMemory& memory, const vk::Caps& caps,
     if (gated) y = add_rows(memory, caps, n_slots, y_width);
     const Tensor weights = memory.add_output(DType::f32, Shape{n_slots});
     const auto add = [=, w = matrix.packed](Graph& graph) {
-      const kernels::ExpertRouting routing =
-          kernels::add_expert_routing(graph, routed, scale_tensor, kUsed, weights, "experts");
+      const kernels::ExpertRouting routing = kernels::add_expert_routing(
+          graph, routed, scale_tensor, {kUsed, {&w}}, weights, "experts");
       const Tensor in_class = probe_operand(graph, in, w.linear_class);
       kernels::add_expert_product(graph, w, kRows, in_class, routing.tiles, y, "product");
     };
@@ -113,7 +114,7 @@ std::vector<ProbeCheck> expert_checks(ProbeMemory& memory, const vk::Caps& caps,
       make_check(kernels::matvec_kernel(kind.type, kind.linear_class), kDecodeColumns));
   checks.back().passes = make_sweep(make_pass);
   checks.push_back(
-      make_check(kernels::matvec_kernel(kind.type, kind.linear_class), kPrefillColumns));
+      make_check(kernels::matmul_kernel(kind.type, kind.linear_class), kPrefillColumns));
   checks.back().passes = {make_pass(0, kPrefillColumns)};
   return checks;
 }

@@ -203,7 +203,7 @@ ProbeCheck expert_seam_check(ProbeMemory& memory, const vk::Caps& caps) {
     append(outputs, experts_y);
     const auto add = [=, w = router.packed](Graph& graph) {
       kernels::add_expert_seam(graph, node, experts_norm_tensor, experts_y,
-                               {router_norm_tensor, w, scale_tensor, kUsed}, weights, "seam");
+                               {router_norm_tensor, w, scale_tensor, {kUsed, {}}}, weights, "seam");
     };
     return ProbePass{first, n, add, std::move(outputs)};
   });

@@ -77,7 +77,7 @@ class ExpertSeamTest : public LinearTest {
     Graph graph(caps_, policy);
     const ExpertRouting routing =
         add_expert_seam(graph, seam, norm(in.experts_norm), experts_y,
-                        {norm(in.router_norm), router, scale, c.n_used}, weights, "experts");
+                        {norm(in.router_norm), router, scale, {c.n_used, {}}}, weights, "experts");
     n_nodes_ = graph.nodes().size();
     Result result;
     run_readable(graph, routing, result);

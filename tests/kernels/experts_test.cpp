@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "kernels/linear_support.hpp"
+#include "kernels/matmul.hpp"
 #include "kernels/matvec.hpp"
 #include "kernels/quant_act.hpp"
 #include "kernels/registry.hpp"
@@ -30,11 +31,11 @@ class ExpertsTest : public LinearTest {
  protected:
   /// Routes in a graph of its own; the products of a test take the result as inputs.
   Routed route(const std::vector<float>& scores, uint64_t n, const std::vector<float>& scale,
-               uint32_t n_used) {
+               const ExpertUse& use) {
     Graph graph(caps_);
     const ExpertRouting routing = add_expert_routing(
         graph, upload(scores, Shape{n, scale.size()}),
-        has_scale_ ? upload(scale, Shape{scale.size()}) : Tensor{}, n_used, "experts");
+        has_scale_ ? upload(scale, Shape{scale.size()}) : Tensor{}, use, "experts");
     // The executable's scratch is not readable: replay the nodes onto tensors of our own.
     const auto own = [&](const Tensor& tensor) {
       const Tensor copy = poisoned(tensor.dtype, tensor.shape);
@@ -54,7 +55,7 @@ class ExpertsTest : public LinearTest {
       readable.add(std::move(node));
     }
     run(readable);
-    tile_columns_ = routing.tiles.tile_columns;
+    tiling_ = routing.tiles.tiling;
     return {download_u32(experts), download(weights), download_u32(tiles), download_u32(slots)};
   }
 
@@ -65,7 +66,7 @@ class ExpertsTest : public LinearTest {
     Tensor tensor;
   };
   std::vector<Copy> copies_;
-  uint32_t tile_columns_ = 0;
+  ExpertTiling tiling_;
   bool has_scale_ = true;
 };
 
@@ -76,7 +77,7 @@ TEST_F(ExpertsTest, TakesTheBestAndWeighsThem) {
     SCOPED_TRACE(n_experts);
     const auto scores = random_values(uint64_t{n} * n_experts, n_experts, 2.0f);
     const auto scale = random_values(n_experts, 7);
-    const Routed routed = route(scores, n, scale, n_used);
+    const Routed routed = route(scores, n, scale, {n_used, {}});
     for (uint32_t column = 0; column < n; ++column) {
       const float* s = &scores[uint64_t{column} * n_experts];
       std::vector<uint32_t> order(n_experts);
@@ -98,9 +99,9 @@ TEST_F(ExpertsTest, TakesTheBestAndWeighsThem) {
 
 TEST_F(ExpertsTest, WithoutScalesTheWeightsAreShares) {
   const auto scores = random_values(64, 3, 2.0f);
-  const Routed ones = route(scores, 1, std::vector<float>(64, 1.0f), 5);
+  const Routed ones = route(scores, 1, std::vector<float>(64, 1.0f), {5, {}});
   has_scale_ = false;
-  const Routed none = route(scores, 1, std::vector<float>(64, 1.0f), 5);
+  const Routed none = route(scores, 1, std::vector<float>(64, 1.0f), {5, {}});
   EXPECT_EQ(none.experts, ones.experts);
   EXPECT_EQ(none.weights, ones.weights);
 }
@@ -110,7 +111,7 @@ TEST_F(ExpertsTest, TiesGoToTheLowerExpertAndNaNComesLast) {
   constexpr float kInf = std::numeric_limits<float>::infinity();
   const std::vector<float> scores{1,    3,    kNaN, 3,    1,    -kInf, 3,    0,  //
                                   kNaN, kNaN, kNaN, kNaN, kNaN, kNaN,  kNaN, kNaN};
-  const Routed routed = route(scores, 2, std::vector<float>(8, 1.0f), 6);
+  const Routed routed = route(scores, 2, std::vector<float>(8, 1.0f), {6, {}});
   const std::vector<uint32_t> expected{1, 3, 6, 0, 4, 7, 0, 1, 2, 3, 4, 5};
   EXPECT_EQ(routed.experts, expected);
   for (const float weight : routed.weights) EXPECT_TRUE(weight >= 0 && weight <= 1) << weight;
@@ -126,12 +127,12 @@ TEST_F(ExpertsTest, TilesHoldEverySlotOnce) {
       if (i % 4 != 3) scores[uint64_t{i} * kExperts + 5] = 50;
       scores[uint64_t{i} * kExperts + 9] = -50;
     }
-    const Routed routed = route(scores, n, std::vector<float>(kExperts, 1.0f), kUsed);
+    const Routed routed = route(scores, n, std::vector<float>(kExperts, 1.0f), {kUsed, {}});
     std::vector<uint32_t> seen(uint64_t{n} * kUsed);
     for (size_t i = 0; i < routed.tiles.size(); i += 3) {
       const uint32_t expert = routed.tiles[i], first = routed.tiles[i + 1];
       const uint32_t count = routed.tiles[i + 2];
-      ASSERT_LE(count, tile_columns_);
+      ASSERT_LE(count, tiling_.columns);
       for (uint32_t j = 0; j < count; ++j) {
         const uint32_t slot = routed.slots[first + j];
         ASSERT_LT(slot, seen.size());
@@ -140,7 +141,7 @@ TEST_F(ExpertsTest, TilesHoldEverySlotOnce) {
       }
     }
     EXPECT_EQ(seen, std::vector<uint32_t>(seen.size(), 1));
-    EXPECT_EQ(tile_columns_ > 1, n > 8);
+    EXPECT_EQ(tiling_.columns > 1, n > 8);
   }
 }
 
@@ -153,8 +154,7 @@ void ExpertsTest::compare_products(const MatrixKind& kind) {
   const vk::Caps caps = caps_;
   const auto all = random_rows(kind.type, kExperts * kRows, kWidth, 3);
   const uint64_t expert_bytes = all.size() / kExperts;
-  for (const uint64_t n : {1u, 3u, 16u}) {
-    if (n > kMaxColumns && !caps.is_cpu) continue;  // prefill has no split over K: another order
+  for (const uint64_t n : {1u, 3u, 16u, 70u}) {
     caps_ = caps;
     if (n == 3) {  // two experts and a half in each shard: an expert has two panels
       const PackedLayout layout =
@@ -163,38 +163,37 @@ void ExpertsTest::compare_products(const MatrixKind& kind) {
       caps_.max_texel_elements = caps_.max_storage_range_bytes / 16;
     }
     const auto scores = random_values(n * kExperts, 4);
-    const Routed routed = route(scores, n, std::vector<float>(kExperts, 1.0f), kUsed);
-    const auto x = random_values(n * kWidth, 5);
+    const PackedMatrix w = pack(kind.type, kExperts * kRows, kWidth, all, kind.linear_class);
+    const Routed routed = route(scores, n, std::vector<float>(kExperts, 1.0f), {kUsed, {&w}});
+    const graph::Variant& best = Graph(caps_).pick(matmul_kernel(kind.type, kind.linear_class));
+    EXPECT_EQ(tiling_.by_matrices, n > kMaxColumns && best.name == "split_matrix");
+    std::vector<PackedMatrix> experts;
+    for (uint64_t e = 0; e < kExperts; ++e) {
+      const auto begin = all.begin() + static_cast<std::ptrdiff_t>(e * expert_bytes);
+      const std::vector<std::byte> rows(begin, begin + static_cast<std::ptrdiff_t>(expert_bytes));
+      experts.push_back(pack(kind.type, kRows, kWidth, rows, kind.linear_class));
+    }
     Graph graph(caps_);
+    const Tensor x = upload(random_values(n * kWidth, 5), Shape{n, kWidth});
     const auto operand = [&](uint64_t first, uint64_t count) {
-      const auto begin = x.begin() + static_cast<std::ptrdiff_t>(first * kWidth);
-      const std::vector<float> rows(begin, begin + static_cast<std::ptrdiff_t>(count * kWidth));
-      const Tensor tensor = upload(rows, Shape{count, kWidth});
+      const Tensor rows = x.rows(first, count);
       return kind.linear_class == LinearClass::f32
-                 ? tensor
-                 : add_quant_act(graph, tensor, kind.linear_class, "x_q");
+                 ? rows
+                 : add_quant_act(graph, rows, kind.linear_class, "x_q");
     };
     const ExpertTiles tiles{upload(routed.tiles, Shape{routed.tiles.size() / 3, 3}),
-                            upload(routed.slots, Shape{routed.slots.size()}), tile_columns_};
-    const Tensor y = poisoned(DType::f32, Shape{n * kUsed, kRows});
-    add_expert_product(graph, pack(kind.type, kExperts * kRows, kWidth, all, kind.linear_class),
-                       kRows, operand(0, n), tiles, y, "experts");
-    std::vector<Tensor> alone;
+                            upload(routed.slots, Shape{routed.slots.size()}), tiling_};
+    const Tensor together = poisoned(DType::f32, Shape{n * kUsed, kRows});
+    const Tensor alone = poisoned(DType::f32, Shape{n * kUsed, kRows});
+    add_expert_product(graph, w, kRows, operand(0, n), tiles, together, "experts");
     for (uint32_t slot = 0; slot < n * kUsed; ++slot) {
-      const auto begin =
-          all.begin() + static_cast<std::ptrdiff_t>(routed.experts[slot] * expert_bytes);
-      const std::vector<std::byte> rows(begin, begin + static_cast<std::ptrdiff_t>(expert_bytes));
-      alone.push_back(poisoned(DType::f32, Shape{1, kRows}));
-      add_matvec(graph, pack(kind.type, kRows, kWidth, rows, kind.linear_class),
-                 operand(slot / kUsed, 1), alone.back(), "alone");
+      add_matvec(graph, experts[routed.experts[slot]], operand(slot / kUsed, 1),
+                 alone.rows(slot, 1), "alone");
     }
     run(graph);
-    const auto together = download(y);
-    for (uint32_t slot = 0; slot < n * kUsed; ++slot) {
-      const auto expected = download(alone[slot]);
-      for (uint64_t row = 0; row < kRows; ++row) {
-        ASSERT_EQ(together[slot * kRows + row], expected[row]) << n << " " << slot << " " << row;
-      }
+    const auto values = download(together), expected = download(alone);
+    for (size_t i = 0; i < values.size(); ++i) {
+      ASSERT_EQ(values[i], expected[i]) << n << " " << i / kRows << " " << i % kRows;
     }
   }
   caps_ = caps;
@@ -212,6 +211,19 @@ TEST_F(ExpertsTest, SplitProductsTooAreThoseOfTheExpertAlone) {
   caps_.is_cpu = false;  // the variants of GPUs
   for (const MatrixKind& kind : matrix_kinds()) {
     if (kind.type == GgmlType::q4_0 || kind.type == GgmlType::f32) compare_products(kind);
+  }
+}
+
+TEST_F(ExpertsTest, ProductsByMatricesTooAreThoseOfTheExpertAlone) {
+  if (caps_.int8_matrix.m == 0) GTEST_SKIP() << "no cooperative matrices of int8";
+  caps_.is_cpu = false;
+  caps_.has_int8_dot = true;
+  caps_.matrix_columns = 2 * caps_.int8_matrix.n;
+  caps_.max_workgroup_size = 128;  // few enough parts of K for a CPU driver's shared memory
+  for (const GgmlType type : {GgmlType::q4_0, GgmlType::q4_k, GgmlType::q6_k}) {
+    compare_products({type, LinearClass::int8_dot});
+    EXPECT_TRUE(tiling_.by_matrices);
+    EXPECT_GT(tiling_.columns, caps_.int8_matrix.n);
   }
 }
 

@@ -170,7 +170,7 @@ TEST_F(GatedTest, ExpertsAreGatedOneByOne) {
   const Rows together =
       compute(n * kUsed, nullptr, /*alone=*/true, [&](Graph& graph, const ActivationRows& y) {
         const ExpertRouting routing =
-            add_expert_routing(graph, score_tensor, scale, kUsed, "experts");
+            add_expert_routing(graph, score_tensor, scale, {kUsed, {&w}}, "experts");
         const Tensor in = operand(graph, upload(x, Shape{n, kCols}), linear_class);
         add_expert_product(graph, w, 2 * kWidth, in, routing.tiles, y, "product");
       });

@@ -119,7 +119,7 @@ TEST_F(RoundedRowsTest, SeamsAroundExperts) {
         if (y.rounded.valid()) other.rounded = poisoned(DType::u32, y.rounded.shape);
         if (y.f32.valid()) other.f32 = poisoned(DType::f32, y.f32.shape);
         add_expert_seam(graph, seam(of_experts ? other : y), norm(8), of_experts ? y : other,
-                        {norm(7), router, scale, 2}, "seam");
+                        {norm(7), router, scale, {2, {}}}, "seam");
       });
     }
   });

@@ -134,6 +134,30 @@ TEST_F(ProbeTest, EveryKindOfMatrixAndCachePasses) {
   }
 }
 
+TEST_F(ProbeTest, ProductsByMatricesPassOrGiveWay) {
+  if (caps_.int8_matrix.m == 0) GTEST_SKIP() << "no cooperative matrices of int8";
+  caps_.is_cpu = false;
+  caps_.has_int8_dot = true;
+  caps_.max_workgroup_size = 128;  // few enough parts of K for a CPU driver's shared memory
+  ProbeRequest request = small_request();
+  request.known.checked = {"rms_norm", "sample"};
+  request.matrices = {{GgmlType::q4_0, LinearClass::int8_dot}};
+  request.experts = request.gated = request.matrices;
+  EXPECT_THAT(run_probe(request).warnings, ElementsAre());
+
+  std::set<std::string> variants;
+  request.outcome = [&](const ProbeOutcome& outcome) {
+    if (outcome.check == "experts matmul_q4_0_int8 in tiles") variants.insert(outcome.variant);
+  };
+  request.corrupt = [](std::string_view, std::string_view variant, std::span<float> out) {
+    if (variant == "split_matrix") out[0] = 1e9f;
+  };
+  const ProbeReport report = run_probe(request);
+  EXPECT_THAT(report.disabled.names(), ElementsAre("matmul_q4_0_int8:split_matrix"));
+  EXPECT_THAT(report.disabled_classes, ElementsAre());
+  EXPECT_THAT(variants, ElementsAre("split_dot", "split_matrix"));
+}
+
 TEST_F(ProbeTest, AWrongVariantIsNamedAndTheNextOneTakesOver) {
   caps_.is_cpu = false;  // GPUs have a variant before the portable one
   ProbeRequest request = small_request();
@@ -153,6 +177,25 @@ TEST_F(ProbeTest, AWrongVariantIsNamedAndTheNextOneTakesOver) {
 }
 
 /// A difference far below the bound, in passes of several columns alone.
+TEST_F(ProbeTest, AVariantThatFailsTwoChecksOfARoundIsBlamedOnce) {
+  caps_.is_cpu = false;
+  ProbeRequest request = small_request();
+  request.matrices = request.gated = {{GgmlType::q8_0, LinearClass::f32}};
+  request.corrupt = [](std::string_view kernel, std::string_view variant, std::span<float> out) {
+    if (kernel == "matvec_q8_0" && variant == "split") out[0] = 1e9f;
+  };
+  std::vector<std::string> failed;
+  request.outcome = [&](const ProbeOutcome& outcome) {
+    if (!outcome.failure.empty()) failed.push_back(outcome.check + " " + outcome.variant);
+  };
+  const ProbeReport report = run_probe(request);
+  EXPECT_THAT(failed, ElementsAre("matvec_q8_0 split", "gated matvec_q8_0 split"));
+  EXPECT_THAT(report.disabled.names(), ElementsAre("matvec_q8_0:split"));
+  ASSERT_EQ(report.warnings.size(), 1u);
+  EXPECT_THAT(report.warnings[0], HasSubstr("kernel matvec_q8_0 variant split: wrong results"));
+  EXPECT_THAT(report.warnings[0], HasSubstr("using panel"));
+}
+
 TEST_F(ProbeTest, WhatDoesTheSameInMoreDispatchesTakesOver) {
   ProbeRequest request = small_request();
   request.known.checked = {"rms_norm", "sample"};
