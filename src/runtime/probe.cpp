@@ -180,10 +180,21 @@ class Probe {
         tell(check, *ran[i], seconds_[i], {});
         continue;
       }
-      const Status rejected = reject(std::move(check), *ran[i], describe(*deviation), seconds_[i]);
+      const Status rejected = reject(check, *ran[i], describe(*deviation), seconds_[i]);
       if (!rejected.ok() && status.ok()) status = rejected;
     }
+    for (size_t i = 0; i < checks.size(); ++i) reopen(std::move(checks[i]), *ran[i]);
     return status;
+  }
+
+  /// What has passed by a variant that another check of the round has switched off says nothing of
+  /// the next one.
+  void reopen(ProbeCheck check, const graph::Variant& ran) {
+    if (report_.disabled.allows(check.kernel->name, ran.name)) return;
+    if (check.kind && report_.disabled_classes.contains(*check.kind)) return;
+    if (report_.checked.erase(check.name) > 0 && find_successor(check)) {
+      open_.push_back(std::move(check));
+    }
   }
 
   void tell(const ProbeCheck& check, const graph::Variant& ran, double seconds,
@@ -273,6 +284,14 @@ class Probe {
                        deviation.allowed);
   }
 
+  /// Gives the check a kernel with a variant that is not off; false where there is none.
+  [[nodiscard]] bool find_successor(ProbeCheck& check) const {
+    if (report_.disabled.allows(check.kernel->name, variant(check).name)) return true;
+    if (check.kernel->instead == nullptr) return false;
+    check.kernel = check.kernel->instead;
+    return true;
+  }
+
   /// Switches the variant that failed off and opens the check again, or its class and what replaces
   /// it. Another check of the round may have done that: then it is said once.
   Status reject(ProbeCheck check, const graph::Variant& failed, const std::string& reason,
@@ -282,12 +301,11 @@ class Probe {
         fmt::format("kernel {} variant {}: {}", check.kernel->name, failed.name, reason);
     const bool is_known = !report_.disabled.allows(check.kernel->name, failed.name);
     report_.disabled.add(check.kernel->name, failed.name);
-    const graph::Variant& next = variant(check);
-    const bool has_next = report_.disabled.allows(check.kernel->name, next.name);
-    if (has_next || check.kernel->instead != nullptr) {
-      if (!has_next) check.kernel = check.kernel->instead;
-      const std::string successor =
-          has_next ? std::string(next.name) : fmt::format("kernel {}", check.kernel->name);
+    const graph::KernelDesc* const kernel = check.kernel;
+    if (find_successor(check)) {
+      const std::string successor = check.kernel == kernel
+                                        ? std::string(variant(check).name)
+                                        : fmt::format("kernel {}", check.kernel->name);
       if (!is_known) report_.warnings.push_back(fmt::format("{}: using {}", what, successor));
       open_.push_back(std::move(check));
       return {};

@@ -196,6 +196,25 @@ TEST_F(ProbeTest, AVariantThatFailsTwoChecksOfARoundIsBlamedOnce) {
   EXPECT_THAT(report.warnings[0], HasSubstr("using panel"));
 }
 
+TEST_F(ProbeTest, WhatPassedByAVariantThatIsOffIsCheckedAnew) {
+  caps_.is_cpu = false;
+  ProbeRequest request = small_request();
+  request.matrices = request.gated = {{GgmlType::q8_0, LinearClass::f32}};
+  request.corrupt = [](std::string_view kernel, std::string_view variant, std::span<float> out) {
+    constexpr size_t kGatedWidth = 65 * kernels::kGatedRows;
+    const bool gated = out.size() % kGatedWidth == 0;
+    if (kernel == "matvec_q8_0" && variant == "split" && gated) out[0] = 1e9f;
+  };
+  std::vector<std::string> variants;
+  request.outcome = [&](const ProbeOutcome& outcome) {
+    if (outcome.check == "matvec_q8_0") variants.push_back(outcome.variant + outcome.failure);
+  };
+  const ProbeReport report = run_probe(request);
+  EXPECT_THAT(variants, ElementsAre("split", "panel"));
+  EXPECT_TRUE(report.checked.contains("matvec_q8_0"));
+  EXPECT_THAT(report.disabled.names(), ElementsAre("matvec_q8_0:split"));
+}
+
 TEST_F(ProbeTest, WhatDoesTheSameInMoreDispatchesTakesOver) {
   ProbeRequest request = small_request();
   request.known.checked = {"rms_norm", "sample"};
