@@ -77,6 +77,12 @@ uint step_head(uint first, uint row) {
   return 0;
 }
 
+// Codes that are too large by a bias are codes with a minimum.
+vec2 biased_factors(float scale) {
+  precise const float least = float(coded_bias(FORMAT)) * scale;
+  return vec2(scale, least);
+}
+
 // (scale, min) of half h of block b; formats with groups of 32 have one for both halves.
 vec2 group_factors(uint first, uint head, uint b, uint h, uint row) {
   if (FORMAT == kFormatQ5_K) return q4_k_factors(first, head, b, row);
@@ -90,15 +96,13 @@ vec2 group_factors(uint first, uint head, uint b, uint h, uint row) {
     const uint low = scale_word(first + (b >> 1 & 1) * 16, row) >> (at + (b >> 2) * 4) & 15;
     const uint high = scale_word(first + 32, row) >> (at + (b >> 1) * 2) & 3;
     precise const float scale = uintBitsToFloat(head) * (float(low | high << 4) - 32.0);
-    precise const float least = 4.0 * scale;
-    return vec2(scale, least);
+    return biased_factors(scale);
   }
   if (FORMAT == kFormatQ6_K) {
     const uint codes = scale_word(first + (b >> 1) * 16, row);
     precise const float scale =
         uintBitsToFloat(head) * float(int(codes << (24 - (b & 1) * 16 - h * 8)) >> 24);
-    precise const float least = 32.0 * scale;
-    return vec2(scale, least);
+    return biased_factors(scale);
   }
   if (FORMAT == kFormatIq4Xs) {
     const uint low = scale_word(first + 16, row) >> (b * 4) & 15;
@@ -115,8 +119,8 @@ vec2 group_factors(uint first, uint head, uint b, uint h, uint row) {
     return vec2(d_m.x, -d_m.y);
   }
   const float d = scale_half(first, row);
-  precise const vec2 factors = FORMAT == kFormatQ5_0   ? vec2(d, 16.0 * d)
-                               : FORMAT == kFormatQ1_0 ? vec2(2.0 * d, d)
-                                                       : vec2(d, has_table() ? 0.0 : d);
+  if (coded_bias(FORMAT) != 0) return biased_factors(d);
+  precise const vec2 factors =
+      FORMAT == kFormatQ1_0 ? vec2(2.0 * d, d) : vec2(d, has_table() ? 0.0 : d);
   return factors;
 }

@@ -140,10 +140,14 @@ class Tuner {
 
 Status tune_passes(Engine& engine, Passes& passes, KvCache& cache, Sequence& sequence,
                    const std::function<void(double)>& progress) {
+  if (engine.tuning().is_complete()) return {};
   const uint32_t n_positions = std::min(kMostRows, cache.context());
   Tuner tuner(engine, passes, sequence, n_positions);
   const std::vector<Subject> subjects = tuner.find_subjects();
-  if (subjects.empty()) return {};
+  if (subjects.empty()) {
+    engine.tuning().complete();
+    return {};
+  }
   KL_TRY(cache.commit(n_positions));
   const auto show = [&](double fraction) {
     if (progress) progress(fraction);
@@ -164,6 +168,7 @@ Status tune_passes(Engine& engine, Passes& passes, KvCache& cache, Sequence& seq
     const double done = static_cast<double>(i + 1) / static_cast<double>(subjects.size());
     show(kCompiling + (1 - kCompiling) * done);
   }
+  engine.tuning().complete();
   engine.save_tuning();
   return {};
 }

@@ -29,6 +29,9 @@ class Tuning final : public graph::VariantPolicy {
   [[nodiscard]] bool knows(std::string_view work) const { return fastest_.contains(work); }
   void set(const std::string& work, const std::string& way) { fastest_[work] = way; }
   [[nodiscard]] size_t size() const { return fastest_.size(); }
+  /// Everything that sessions of this engine do was looked at: none needs to look again.
+  [[nodiscard]] bool is_complete() const { return is_complete_; }
+  void complete() { is_complete_ = true; }
 
   /// Takes over what the file holds, unless it is absent, damaged or has another key.
   void read(const std::string& path, const std::string& key);
@@ -38,6 +41,7 @@ class Tuning final : public graph::VariantPolicy {
  private:
   const graph::VariantPolicy* variants_;                     // Borrowed from the engine.
   std::map<std::string, std::string, std::less<>> fastest_;  // by work
+  bool is_complete_ = false;
 };
 
 }  // namespace kimberlite::runtime

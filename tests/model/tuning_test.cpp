@@ -92,6 +92,7 @@ TEST_F(TuningTest, ChangesNoTokenAndIsDoneOnce) {
   EXPECT_EQ(timed->tuning().size(), 0u);
   EXPECT_EQ(tokens(*timed), expected);
   EXPECT_GT(n_timings_, 0);
+  EXPECT_TRUE(timed->tuning().is_complete());
   // Passes over 3 to 8 columns and prompts of 16, 32 and 64, of several products each.
   const size_t n_known = timed->tuning().size();
   EXPECT_GT(n_known, 9u * 3);
