@@ -114,8 +114,10 @@ def per_weight(vendor, name, constants, lines):
     wanted = repeats * n_products
     rounds = round((wanted - outer[1]) / inner[1]) if within else 0
     products = outer[1] + rounds * inner[1]
+    # A load into s[92:107] is one that LLVM cannot read back, nor then what follows it.
+    hidden = 4 * sum(lines[i].startswith("(invalid instruction)") for i in main)
     # Scales are multiplied as well, but not by dot products.
-    if not wanted <= products <= wanted * (1.25 if variant == "split" else 1):
+    if not wanted - hidden <= products <= wanted * (1.25 if variant == "split" else 1):
         return None
     return (outer[0] + rounds * inner[0]) / n_products
 
