@@ -118,18 +118,21 @@ struct ProbeDevices {
   std::vector<ProbeDevice> all;
 };
 
-Result<ProbeDevices> open_probe_devices(const OpenDevice& open) {
+/// As many as can be had.
+ProbeDevices open_probe_devices(const OpenDevice& open) {
   constexpr uint32_t kMost = 4;  // beyond that the longest part is what one waits for
   ProbeDevices devices;
   devices.all.push_back({*open.device, *open.pipelines});
   const vk::Device& first = *open.device;
   const uint32_t n = first.caps().is_cpu ? std::min(kMost, thread_count(0)) : 1;
   while (devices.all.size() < n) {
-    KL_ASSIGN(auto device, vk::Device::make(first.instance(), open.index, first.plan()));
-    KL_ASSIGN(auto cache, vk::PipelineCache::make(*device, ""));
-    devices.all.push_back({*device, *cache});
-    devices.more.push_back(std::move(device));
-    devices.caches.push_back(std::move(cache));
+    auto device = vk::Device::make(first.instance(), open.index, first.plan());
+    if (!device.ok()) break;
+    auto cache = vk::PipelineCache::make(**device, "");
+    if (!cache.ok()) break;
+    devices.all.push_back({**device, **cache});
+    devices.more.push_back(std::move(device).value());
+    devices.caches.push_back(std::move(cache).value());
   }
   return devices;
 }
@@ -152,7 +155,7 @@ Status check_kernels(const OpenDevice& open, ProbeRequest request, const Diagnos
   if (options.progress) {
     request.progress = [&](double fraction) { options.progress("checking kernels", fraction); };
   }
-  KL_ASSIGN(const ProbeDevices devices, open_probe_devices(open));
+  const ProbeDevices devices = open_probe_devices(open);
   const auto report = probe(devices.all, request);
   if (!report.ok()) {
     const ErrorCode code = report.error().code;
