@@ -41,29 +41,39 @@ void add_group(uint first, uint head[ROWS], uint b, uint h) {
   }
 }
 
+// acc += the products of block b of a step, whose scales and codes start at these units.
+void add_coded_block(uint first_high, uint first_unit, uint step, uint b, uint head[ROWS]) {
+  x_block = step * coded_blocks(FORMAT) + b;
+  uvec4 unit[ROWS];
+  uvec2 high[ROWS];
+  [[unroll]] for (uint g = 0; g < ROWS; ++g) {
+    unit[g] = LOAD_WIDE(codes, (first_unit + b * coded_bits(FORMAT) / 4) * 64 + row_of(g));
+    high[g] = high_words(first_high, b, g);
+  }
+  read_x_scales();
+  [[unroll]] for (uint h = 0; h < 2; ++h) {
+    const bool starts = h == 0 || coded_has_small_groups(FORMAT);
+    const bool ends = h == 1 || coded_has_small_groups(FORMAT);
+    if (starts) clear_total();
+    add_half(unit, high, b, h);
+    if (ends) add_group(first_high + coded_high_units(FORMAT), head, b, h);
+  }
+}
+
 void add_step(uint step) {
   const uint at = first_step + step;
   const uint n_blocks = coded_blocks(FORMAT);
   const uint first_high = at * coded_scale_units(FORMAT);
-  const uint first = first_high + coded_high_units(FORMAT);
   const uint first_unit = at * (n_blocks * coded_bits(FORMAT) / 4);
   uint head[ROWS];
-  [[unroll]] for (uint g = 0; g < ROWS; ++g) head[g] = step_head(first, g);
-  for (uint b = 0; b < n_blocks; ++b) {
-    x_block = step * n_blocks + b;
-    uvec4 unit[ROWS];
-    uvec2 high[ROWS];
-    [[unroll]] for (uint g = 0; g < ROWS; ++g) {
-      unit[g] = LOAD_WIDE(codes, (first_unit + b * coded_bits(FORMAT) / 4) * 64 + row_of(g));
-      high[g] = high_words(first_high, b, g);
+  [[unroll]] for (uint g = 0; g < ROWS; ++g) {
+    head[g] = step_head(first_high + coded_high_units(FORMAT), g);
+  }
+  if (COLUMNS > 4) {  // of more blocks at once the activations are more than AMD's scalar registers
+    [[dont_unroll]] for (uint b = 0; b < n_blocks; ++b) {
+      add_coded_block(first_high, first_unit, step, b, head);
     }
-    read_x_scales();
-    [[unroll]] for (uint h = 0; h < 2; ++h) {
-      const bool starts = h == 0 || coded_has_small_groups(FORMAT);
-      const bool ends = h == 1 || coded_has_small_groups(FORMAT);
-      if (starts) clear_total();
-      add_half(unit, high, b, h);
-      if (ends) add_group(first, head, b, h);
-    }
+  } else {
+    for (uint b = 0; b < n_blocks; ++b) add_coded_block(first_high, first_unit, step, b, head);
   }
 }

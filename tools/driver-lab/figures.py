@@ -8,6 +8,7 @@ def row(vendor, pipeline):
         figures = {
             "registers": values["VGPRs"],
             "spills": values["Spilled VGPRs"],
+            "spilled_scalars": values["Spilled SGPRs"],  # to lanes of vector registers
             "scratch": values["Scratch size"],
             "instructions": values["Instructions"],
             "cycles": values["Inverse Throughput"],
@@ -17,6 +18,7 @@ def row(vendor, pipeline):
         figures = {
             "registers": values["Max live registers"],
             "spills": values["Spills"] + values["Fills"],
+            "spilled_scalars": 0,
             "scratch": values["Scratch Memory Size"],
             "instructions": values["Instructions"],
             "cycles": values["Cycles"],
@@ -26,6 +28,7 @@ def row(vendor, pipeline):
         figures = {
             "registers": values["Number of GPRs"],
             "spills": values["Spills to memory"],
+            "spilled_scalars": 0,
             "scratch": values["SLM size"],
             "instructions": values["Instruction count"],
             "cycles": values["Static cycle count"],

@@ -7,8 +7,8 @@ import exceptions
 import figures
 from devices import BY_NAME
 
-COLUMNS = ("registers", "spills", "scratch", "instructions", "cycles", "occupancy",
-           "subgroup_size", "seconds")
+COLUMNS = ("registers", "spills", "spilled_scalars", "scratch", "instructions", "cycles",
+           "occupancy", "subgroup_size", "seconds")
 
 
 class Table:
