@@ -369,9 +369,11 @@ Status run_parts(std::span<const ProbeDevice> devices, const ProbeRequest& reque
   std::vector<Status> statuses(parts.size());
   std::atomic<size_t> n_taken = 0, n_done = 0;
   const std::thread::id caller = std::this_thread::get_id();
+  double shown = 0;
   const auto show = [&](double fraction) {
     if (!request.progress || std::this_thread::get_id() != caller) return;
-    request.progress((static_cast<double>(n_done) + fraction) / static_cast<double>(parts.size()));
+    shown = (static_cast<double>(n_done) + fraction) / static_cast<double>(parts.size());
+    request.progress(shown);
   };
   const auto n_devices = static_cast<uint32_t>(devices.size());
   parallel_for(n_devices, n_devices, [&](uint64_t device) {
@@ -382,7 +384,9 @@ Status run_parts(std::span<const ProbeDevice> devices, const ProbeRequest& reque
       ++n_done;
     }
   });
-  if (request.progress) request.progress(1);
+  const bool had_checks =
+      std::ranges::any_of(parts, [](const ProbePart& part) { return !part.outcomes.empty(); });
+  if (request.progress && had_checks && shown < 1) request.progress(1);
   const auto failed = std::ranges::find_if(statuses, [](const Status& s) { return !s.ok(); });
   return failed == statuses.end() ? Status() : *failed;
 }

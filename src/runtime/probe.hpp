@@ -76,10 +76,11 @@ struct ProbeRequest {
   bool conformer = false;                 // an encoder of sounds
   std::vector<AttentionKind> attention;
   kernels::KvType kv_type = kernels::KvType::f16;
-  bool drafts = false;                   // a drafter guesses
-  ProbeReport known;                     // of an earlier call; else the cache file is asked
-  std::string cache_file;                // "": nothing on disk
-  std::function<void(double)> progress;  // never falls, ends with 1; from the caller's thread
+  bool drafts = false;     // a drafter guesses
+  ProbeReport known;       // of an earlier call; else the cache file is asked
+  std::string cache_file;  // "": nothing on disk
+  /// Never falls, ends with 1; from the caller's thread. Not called where nothing is to be checked.
+  std::function<void(double)> progress;
   /// Called for each check that was decided, before an error is returned as well; when all are.
   std::function<void(const ProbeOutcome&)> outcome;
 

@@ -313,6 +313,13 @@ TEST_F(ProbeTest, SeveralDevicesFindWhatOneFinds) {
   EXPECT_EQ(both->checked, one.checked);
   EXPECT_EQ(both->n_run, one.n_run);
   EXPECT_THAT(outcomes_of_both, UnorderedElementsAreArray(outcomes));
+
+  request.known = one;
+  fractions.clear();
+  const auto nothing = probe_on_two(request);
+  ASSERT_TRUE(nothing.ok()) << nothing.error().message;
+  EXPECT_EQ(nothing->n_run, 0u);
+  EXPECT_THAT(fractions, ElementsAre());
 }
 
 TEST_F(ProbeTest, OneDeviceInTroubleDoesNotKeepTheOtherFromItsChecks) {
