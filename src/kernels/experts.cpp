@@ -31,13 +31,6 @@ constexpr std::array kTilesVariants{Variant{"portable", "expert_tiles"}};
 
 static_assert(shaders::kMaxExperts == kMostExperts);
 
-/// A slot a tile where columns must not depend on each other.
-ExpertTiling pick_tiling(const graph::Graph& graph, const ExpertMatrices& matrices,
-                         uint64_t n_columns, uint64_t slots_per_expert) {
-  if (n_columns <= kMaxColumns) return {};
-  return pick_expert_tiling(graph, matrices, slots_per_expert);
-}
-
 /// The most tiles that slots of `n_experts` can make: each used expert may leave one unfilled.
 uint64_t count_tiles(uint64_t n_slots, uint64_t n_experts, uint64_t tile_columns) {
   return (n_slots + std::min(n_experts, n_slots) * (tile_columns - 1)) / tile_columns;
@@ -101,7 +94,10 @@ ExpertRouting make_expert_routing(graph::Graph& graph, uint64_t n, uint64_t n_ex
   const uint64_t n_slots = n * n_used;
   KL_CHECK(weights.dtype == DType::f32 && weights.shape == Shape{n_slots},
            "a weight for each slot");
-  const ExpertTiling tiling = pick_tiling(graph, use.matrices, n, div_up(n_slots, n_experts));
+  ExpertTiling tiling;  // a slot a tile where columns must not depend on each other
+  if (n > kMaxColumns) {
+    tiling = pick_expert_tiling(graph, use.matrices, div_up(n_slots, n_experts));
+  }
   ExpertRouting routing;
   routing.experts = graph.transient(label + ".experts", DType::u32, Shape{n_slots});
   routing.weights = weights;

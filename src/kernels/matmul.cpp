@@ -23,7 +23,7 @@ PanelWays list_ways(const graph::Graph& graph, const graph::KernelDesc& kernel, 
   PanelWays ways;
   for (const graph::Variant& variant : kernel.variants) {
     if (!graph.can_use(kernel, variant) || variant.name.starts_with("split") != splits) continue;
-    if (variant.name == "split_matrix") {
+    if (variant.name == kSplitMatrix) {
       add_matrix_ways(ways, variant, caps, n);
     } else {
       const uint32_t best = pick_prefill_columns(caps);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <ranges>
 
 #include "base/numeric.hpp"
 #include "kernels/coded_types.hpp"
@@ -31,8 +32,6 @@ constexpr std::array kBindings{BindingDesc{"codes", Access::read, true},
                                BindingDesc{"tiles"},
                                BindingDesc{"slots"},
                                BindingDesc{"y_q", Access::write}};
-
-constexpr std::string_view kSplitMatrix = "split_matrix";
 
 bool has_split(const vk::Caps& caps) { return !caps.is_cpu; }
 bool has_dot(const vk::Caps& caps) { return caps.has_int8_dot; }
@@ -109,13 +108,12 @@ KL_FLOAT_KERNELS(kQ6_K, "q6_k")
       Variant{"split_dot", "matvec_" module "_split_dot", has_split_dot}, \
       Variant{"panel_dot", "matvec_" module "_panel_dot", has_dot},       \
       Variant{"panel", "matvec_" module}};
-// split_matrix: the products of split_dot, and its bits, by cooperative matrices.
-#define KL_DOT_KERNELS(name, layout, type)                                             \
-  KL_DOT_VARIANTS(name, layout)                                                        \
-  constexpr std::array name##Many{                                                     \
-      Variant{"split_matrix", "matmul_" layout, has_split_matrix<type>}, name##Any[0], \
-      name##Any[1], name##Any[2]};                                                     \
-  constexpr Kernels name{describe("matvec_" layout, name##Any),                        \
+// kSplitMatrix: the products of split_dot, and its bits, by cooperative matrices.
+#define KL_DOT_KERNELS(name, layout, type)                                                         \
+  KL_DOT_VARIANTS(name, layout)                                                                    \
+  constexpr std::array name##Many{Variant{kSplitMatrix, "matmul_" layout, has_split_matrix<type>}, \
+                                  name##Any[0], name##Any[1], name##Any[2]};                       \
+  constexpr Kernels name{describe("matvec_" layout, name##Any),                                    \
                          describe("matmul_" layout, name##Many)};
 KL_DOT_KERNELS(kQ8_0Int8, "q8_0_int8", GgmlType::q8_0)
 KL_DOT_KERNELS(kQ4_0Int8, "q4_0_int8", GgmlType::q4_0)
@@ -129,7 +127,7 @@ KL_DOT_VARIANTS(kCodedInt8, "coded_int8")
 #undef KL_DOT_VARIANTS
 template <GgmlType kType>
 constexpr std::array kCodedInt8Many{
-    Variant{"split_matrix", "matmul_coded_int8", has_split_matrix<kType>}, kCodedInt8Any[0],
+    Variant{kSplitMatrix, "matmul_coded_int8", has_split_matrix<kType>}, kCodedInt8Any[0],
     kCodedInt8Any[1], kCodedInt8Any[2]};
 #define KL_CODED_INT8(type)                                               \
   Kernels {                                                               \
@@ -396,17 +394,17 @@ void add_panel_product(graph::Graph& graph, const KernelDesc& kernel, const Pack
 
 ExpertTiling pick_expert_tiling(const graph::Graph& graph, const ExpertMatrices& matrices,
                                 uint64_t slots_per_expert) {
-  size_t n_matrices = 0;
-  for (const PackedMatrix* w : matrices) {
-    if (w->n_rows == 0) continue;
-    ++n_matrices;
-    const Variant& best = graph.pick(find_matmul_kernel(w->type, w->linear_class));
-    if (best.name != kSplitMatrix) return {pick_prefill_columns(graph.caps()), false};
-  }
-  if (n_matrices == 0) return {pick_prefill_columns(graph.caps()), false};
+  const auto takes_matrices = [&](const PackedMatrix* w) {
+    return graph.pick(find_matmul_kernel(w->type, w->linear_class)).name == kSplitMatrix;
+  };
+  const auto exists = [](const PackedMatrix* w) { return w->n_rows != 0; };
+  auto existing = matrices | std::views::filter(exists);
   const vk::Caps& caps = graph.caps();
-  const uint32_t step = caps.int8_matrix.n;
-  const uint64_t wanted = align_up(slots_per_expert + slots_per_expert / 2, uint64_t{step});
+  if (existing.empty() || !std::ranges::all_of(existing, takes_matrices)) {
+    return {pick_prefill_columns(caps), false};
+  }
+  const uint64_t wanted =
+      align_up<uint64_t>(slots_per_expert + slots_per_expert / 2, caps.int8_matrix.n);
   return {static_cast<uint32_t>(std::min<uint64_t>(wanted, caps.matrix_columns)), true};
 }
 

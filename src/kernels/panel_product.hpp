@@ -4,6 +4,7 @@
 #include <initializer_list>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "graph/graph.hpp"
@@ -11,6 +12,9 @@
 #include "kernels/quant_act.hpp"
 
 namespace kimberlite::kernels {
+
+/// The variant of a product of many columns that takes cooperative matrices.
+inline constexpr std::string_view kSplitMatrix = "split_matrix";
 
 /// Specialisation constants of panel.glsl, in the order of their ids.
 struct PanelShape {
@@ -25,7 +29,7 @@ struct PanelShape {
   bool experts = false;
   bool gated = false;
   uint32_t outputs = 1;        // of a gated product: shaders/common/outputs.h
-  vk::MatrixShape matrix;      // of variant "split_matrix", like the two below
+  vk::MatrixShape matrix;      // of variant kSplitMatrix, like the two below
   uint32_t groups = 1;         // of a block of 32, each with a scale
   bool has_least = false;      // and a minimum
   uint32_t subgroup_size = 0;  // graph::Node::subgroup_size; no constant
@@ -34,7 +38,7 @@ struct PanelShape {
   [[nodiscard]] std::vector<uint32_t> constants() const;
 };
 
-/// The shape for tiles of `tile_columns`, for variants "split_matrix", "split_dot", "split",
+/// The shape for tiles of `tile_columns`, for variants kSplitMatrix, "split_dot", "split",
 /// "panel_dot" and "panel".
 [[nodiscard]] PanelShape pick_panel_shape(const graph::Variant& variant, const vk::Caps& caps,
                                           const PackedMatrix& w, uint64_t n_panels,

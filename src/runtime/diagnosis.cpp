@@ -113,8 +113,7 @@ Status remember(const OpenDevice& open, const ProbeReport& before, ProbeReport r
 /// The device, and more of the same driver on a CPU, whose drivers compile a pipeline on the one
 /// thread of the device that executes it first.
 struct ProbeDevices {
-  std::vector<std::unique_ptr<vk::Device>> more;
-  std::vector<std::unique_ptr<vk::PipelineCache>> caches;  // of those
+  std::vector<OpenDevice> more;  // of the same instance
   std::vector<ProbeDevice> all;
 };
 
@@ -128,11 +127,12 @@ ProbeDevices open_probe_devices(const OpenDevice& open) {
   while (devices.all.size() < n) {
     auto device = vk::Device::make(first.instance(), open.index, first.plan());
     if (!device.ok()) break;
-    auto cache = vk::PipelineCache::make(**device, "");
-    if (!cache.ok()) break;
-    devices.all.push_back({**device, **cache});
-    devices.more.push_back(std::move(device).value());
-    devices.caches.push_back(std::move(cache).value());
+    auto pipelines = vk::PipelineCache::make(**device, "");
+    if (!pipelines.ok()) break;
+    OpenDevice& another = devices.more.emplace_back();
+    another.device = std::move(device).value();
+    another.pipelines = std::move(pipelines).value();
+    devices.all.push_back({*another.device, *another.pipelines});
   }
   return devices;
 }

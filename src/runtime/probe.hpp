@@ -81,7 +81,7 @@ struct ProbeRequest {
   std::string cache_file;  // "": nothing on disk
   /// Never falls, ends with 1; from the caller's thread. Not called where nothing is to be checked.
   std::function<void(double)> progress;
-  /// Called for each check that was decided, before an error is returned as well; when all are.
+  /// Called for each check that was decided, once the probe has ended, with an error or without.
   std::function<void(const ProbeOutcome&)> outcome;
 
   // For tests of the probe itself.
@@ -90,6 +90,7 @@ struct ProbeRequest {
   std::function<void(std::string_view kernel, std::string_view variant, std::span<float>)> corrupt;
 };
 
+/// Where checks run.
 struct ProbeDevice {
   vk::Device& device;
   vk::PipelineCache& pipelines;

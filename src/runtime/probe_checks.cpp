@@ -14,6 +14,7 @@
 #include "kernels/embed.hpp"
 #include "kernels/matmul.hpp"
 #include "kernels/matvec.hpp"
+#include "kernels/panel_product.hpp"
 #include "kernels/quant_act.hpp"
 #include "runtime/probe_inputs.hpp"
 
@@ -209,7 +210,7 @@ std::vector<ProbeCheck> matrix_checks(ProbeMemory& memory, const vk::Caps& caps,
                     {multiply(memory, caps, large, 0, kColumns, /*many=*/true)},
                     large.expected});
   // A tile of as many cooperative matrices as there may be, and another one.
-  if (graph::pick_variant(matmul, caps, nullptr).name == "split_matrix") {
+  if (graph::pick_variant(matmul, caps, nullptr).name == kernels::kSplitMatrix) {
     const uint32_t n = static_cast<uint32_t>(align_up(caps.matrix_columns, kColumns)) + kColumns;
     const MatrixCase wide = make_case(memory, caps, kind, gated, 1, n);
     checks.push_back({name(matmul, " of many columns"),

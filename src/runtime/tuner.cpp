@@ -136,19 +136,9 @@ class Tuner {
   uint32_t n_positions_;  // that the cache has room for
 };
 
-}  // namespace
-
-Status tune_passes(Engine& engine, Passes& passes, KvCache& cache, Sequence& sequence,
-                   const std::function<void(double)>& progress) {
-  if (engine.tuning().is_complete()) return {};
-  const uint32_t n_positions = std::min(kMostRows, cache.context());
-  Tuner tuner(engine, passes, sequence, n_positions);
-  const std::vector<Subject> subjects = tuner.find_subjects();
-  if (subjects.empty()) {
-    engine.tuning().complete();
-    return {};
-  }
-  KL_TRY(cache.commit(n_positions));
+/// Of every subject. Errors: those of Tuner.
+Status tune_all(Engine& engine, Tuner& tuner, const std::vector<Subject>& subjects,
+                const std::function<void(double)>& progress) {
   const auto show = [&](double fraction) {
     if (progress) progress(fraction);
   };
@@ -168,8 +158,23 @@ Status tune_passes(Engine& engine, Passes& passes, KvCache& cache, Sequence& seq
     const double done = static_cast<double>(i + 1) / static_cast<double>(subjects.size());
     show(kCompiling + (1 - kCompiling) * done);
   }
+  return {};
+}
+
+}  // namespace
+
+Status tune_passes(Engine& engine, Passes& passes, KvCache& cache, Sequence& sequence,
+                   const std::function<void(double)>& progress) {
+  if (engine.tuning().is_complete()) return {};
+  const uint32_t n_positions = std::min(kMostRows, cache.context());
+  Tuner tuner(engine, passes, sequence, n_positions);
+  const std::vector<Subject> subjects = tuner.find_subjects();
+  if (!subjects.empty()) {
+    KL_TRY(cache.commit(n_positions));
+    KL_TRY(tune_all(engine, tuner, subjects, progress));
+    engine.save_tuning();
+  }
   engine.tuning().complete();
-  engine.save_tuning();
   return {};
 }
 

@@ -176,7 +176,6 @@ TEST_F(ProbeTest, AWrongVariantIsNamedAndTheNextOneTakesOver) {
             "portable");
 }
 
-/// A difference far below the bound, in passes of several columns alone.
 TEST_F(ProbeTest, AVariantThatFailsTwoChecksOfARoundIsBlamedOnce) {
   caps_.is_cpu = false;
   ProbeRequest request = small_request();
@@ -232,6 +231,7 @@ TEST_F(ProbeTest, WhatDoesTheSameInMoreDispatchesTakesOver) {
                                        HasSubstr(": using kernel expert_inputs")}));
 }
 
+/// A difference far below the bound, in passes of several columns alone.
 TEST_F(ProbeTest, AColumnThatDependsOnItsCompanyIsSeen) {
   caps_.is_cpu = false;
   ProbeRequest request = small_request();
