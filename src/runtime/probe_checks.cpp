@@ -209,9 +209,9 @@ std::vector<ProbeCheck> matrix_checks(ProbeMemory& memory, const vk::Caps& caps,
                     kColumns,
                     {multiply(memory, caps, large, 0, kColumns, /*many=*/true)},
                     large.expected});
-  // A tile of as many cooperative matrices as there may be, and another one.
+  // Tiles of as many cooperative matrices as there may be: columns are shared out evenly.
   if (graph::pick_variant(matmul, caps, nullptr).name == kernels::kSplitMatrix) {
-    const uint32_t n = static_cast<uint32_t>(align_up(caps.matrix_columns, kColumns)) + kColumns;
+    const uint32_t n = align_up(3 * caps.matrix_columns, kColumns) - kColumns;
     const MatrixCase wide = make_case(memory, caps, kind, gated, 1, n);
     checks.push_back({name(matmul, " of many columns"),
                       &matmul,

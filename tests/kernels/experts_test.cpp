@@ -214,6 +214,31 @@ TEST_F(ExpertsTest, SplitProductsTooAreThoseOfTheExpertAlone) {
   }
 }
 
+// A tile is for every matrix of a layer's experts, whose types differ.
+TEST_F(ExpertsTest, TilesAreOfMatricesWhereAllProductsAre) {
+  caps_.is_cpu = false;
+  caps_.has_int8_dot = true;
+  caps_.int8_matrix = {16, 16, 16};
+  caps_.matrix_columns = caps_.matrix_subgroup_size = 32;
+  caps_.max_shared_bytes = 65536;
+  const Graph graph(caps_);
+  const PackedMatrix by_matrices{GgmlType::q4_0, LinearClass::int8_dot, 64, 64, 2, {}};
+  const PackedMatrix also{GgmlType::q6_k, LinearClass::int8_dot, 64, 256, 1, {}};
+  const PackedMatrix floats{GgmlType::f16, LinearClass::f32, 64, 64, 2, {}};
+  const PackedMatrix none{};
+  for (const auto& [share, columns] : {std::array{1u, 16u}, {11u, 16u}, {20u, 32u}, {100u, 32u}}) {
+    const ExpertTiling tiling = pick_expert_tiling(graph, {&by_matrices, &none, &also}, share);
+    EXPECT_TRUE(tiling.by_matrices);
+    EXPECT_EQ(tiling.columns, columns) << share;
+  }
+  for (const ExpertMatrices& matrices :
+       {ExpertMatrices{&by_matrices, &floats}, {&floats}, {&none}, {}}) {
+    const ExpertTiling tiling = pick_expert_tiling(graph, matrices, 20);
+    EXPECT_FALSE(tiling.by_matrices);
+    EXPECT_LE(tiling.columns, kMaxColumns);
+  }
+}
+
 TEST_F(ExpertsTest, ProductsByMatricesTooAreThoseOfTheExpertAlone) {
   if (caps_.int8_matrix.m == 0) GTEST_SKIP() << "no cooperative matrices of int8";
   caps_.is_cpu = false;

@@ -143,7 +143,15 @@ TEST_F(ProbeTest, ProductsByMatricesPassOrGiveWay) {
   request.known.checked = {"rms_norm", "sample"};
   request.matrices = {{GgmlType::q4_0, LinearClass::int8_dot}};
   request.experts = request.gated = request.matrices;
+  caps_.matrix_columns = 4 * caps_.int8_matrix.n;
+  size_t n_wide = 0;
+  request.corrupt = [&](std::string_view kernel, std::string_view, std::span<float> out) {
+    // 11 of 12 matrices of columns: two tiles of four and one that ends with columns of none.
+    const size_t width = kernels::kPanelRows + 6;
+    if (kernel == "matmul_q4_0_int8" && out.size() == 11 * caps_.int8_matrix.n * width) ++n_wide;
+  };
   EXPECT_THAT(run_probe(request).warnings, ElementsAre());
+  EXPECT_EQ(n_wide, caps_.int8_matrix.n == 8 ? 1u : 0u);
 
   std::set<std::string> variants;
   request.outcome = [&](const ProbeOutcome& outcome) {
